@@ -1,0 +1,1 @@
+"""The venues: an adapter each (pure), a connection loop and a board of the latest quotes."""

@@ -1,5 +1,7 @@
 """BIP340 Schnorr keys over coincurve's libsecp256k1."""
 
+from collections.abc import Callable
+
 from coincurve import PrivateKey, PublicKeyXOnly
 
 from protocol.errors import SignatureError
@@ -18,6 +20,13 @@ class SecretKey:
             raise SignatureError("a secret key is 32 bytes between 1 and the curve order - 1")
         self._key = PrivateKey(secret)
         self.public: bytes = PublicKeyXOnly.from_secret(secret).format()
+
+    @staticmethod
+    def random_secret(entropy: Callable[[int], bytes]) -> bytes:
+        """32 bytes from ``entropy(32)`` that are a valid secret key."""
+        while not 0 < int.from_bytes(secret := entropy(32)) < CURVE_ORDER:
+            continue
+        return secret
 
     def __repr__(self) -> str:
         return f"SecretKey(public={self.public.hex()})"

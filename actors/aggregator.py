@@ -1,0 +1,157 @@
+"""The aggregator as an actor: asks the oracles, proposes, collects votes, keeps the certificates.
+
+Trusted with nothing: every oracle recomputes what it proposes. Durable: a certificate is on disk
+before anybody is told; a restart continues the chain from the last one.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actors.clock import Clock
+from actors.journal import Journal
+from actors.oracle import Sight
+from actors.outcomes import Answered, Lost, Outcome, Refused, ask
+from protocol.oracle.certificate import Certificate
+from protocol.oracle.config import OracleConfig
+from protocol.oracle.feed import Feed
+from protocol.oracle.observation import SignedObservation
+from protocol.oracle.proposal import Proposal, Refusal, Vote
+from protocol.oracle.round import AggregatorNode
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatorSettings:
+    """Public values, the folder of the certificates, and the deadlines of a round."""
+
+    config: bytes  # CFG1
+    feed: bytes
+    folder: Path
+    collect_ms: int
+    certify_ms: int
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Sights:
+    """What the observe step gave: sights by oracle index, and why others are missing."""
+
+    round: int
+    seen: dict[int, Sight]
+    missing: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A certificate (bytes) and the time from the first venue frame behind it to now."""
+
+    certificate: bytes
+    latency_ms: float
+
+
+class Aggregator:
+    """The actor. ``oracles`` are the oracles' handles in the order of the configuration."""
+
+    def __init__(self, settings: AggregatorSettings, oracles: list[Any]) -> None:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        self._journal, records = Journal.open(settings.folder / "certificates.journal")
+        kept = [Certificate.decode(record) for record in records]
+        self._kept = len(kept)
+        self._settings = settings
+        self._clock = settings.clock
+        self._oracles = oracles
+        self._node = AggregatorNode(
+            OracleConfig.decode(settings.config),
+            Feed.decode(settings.feed).feed_id,
+            last=kept[-1] if kept else None,
+            wait_ms=settings.collect_ms,
+        )
+
+    async def ready(self) -> int:
+        """The number of certificates on disk."""
+        return self._kept
+
+    async def round(self, round_id: int) -> Published:
+        """One whole round, begun at its boundary. QuorumError says why there is no certificate."""
+        return await self.certify(await self.observe(round_id))
+
+    async def observe(self, round_id: int) -> Sights:
+        """Wait for the round to begin and collect observations until all came or time is up."""
+        await self._until(self._node.config.starts_ms(round_id))
+        deadline_s = self._settings.collect_ms / 1000
+        calls = [ask(oracle.observe.remote(round_id), deadline_s) for oracle in self._oracles]
+        outcomes: list[Outcome[Sight]] = await asyncio.gather(*calls)
+        sights = Sights(round_id, {}, {})
+        for index, outcome in enumerate(outcomes):
+            fault = self._take(outcome)
+            if fault is None and isinstance(outcome, Answered):
+                sights.seen[index] = outcome.value
+            else:
+                sights.missing[index] = str(fault)
+        for index, sight in sights.seen.items():
+            for peer, oracle in enumerate(self._oracles):
+                if peer != index:
+                    oracle.hear.remote(sight.signed)
+        return sights
+
+    async def certify(self, sights: Sights) -> Published:
+        """Propose what was observed and collect votes. QuorumError if the quorum does not sign."""
+        round_id = sights.round
+        opened = self._node.deadline_ms(round_id)
+        await self._until(0 if len(sights.seen) >= len(self._oracles) else opened or 0)
+        proposal = self._node.propose(round_id, self._clock.now_ms())
+        if proposal is None:
+            raise self._node.failure(round_id)
+        certificate = await self._vote(proposal)
+        if certificate is None:
+            raise self._node.failure(round_id)
+        encoded = certificate.encode()
+        self._journal.append(encoded)
+        self._kept += 1
+        used = certificate.report.observers
+        first_ns = min(s.first_frame_ns for i, s in sights.seen.items() if used >> i & 1)
+        latency_ms = (time.monotonic_ns() - first_ns) / 1e6
+        for oracle in self._oracles:
+            oracle.adopt.remote(encoded)
+        return Published(encoded, latency_ms)
+
+    async def _vote(self, proposal: Proposal) -> Certificate | None:
+        deadline_s = self._settings.certify_ms / 1000
+        pending = {
+            asyncio.ensure_future(ask(oracle.certify.remote(proposal), deadline_s)): index
+            for index, oracle in enumerate(self._oracles)
+        }
+        certificate: Certificate | None = None
+        while pending and certificate is None:
+            done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for call in done:
+                certificate = self._count(pending.pop(call), call.result(), proposal) or certificate
+        for call in pending:
+            call.cancel()
+        return certificate
+
+    def _count(
+        self, oracle: int, outcome: Outcome[Vote | Refusal], proposal: Proposal
+    ) -> Certificate | None:
+        if not isinstance(outcome, Answered):
+            return None
+        if isinstance(outcome.value, Refusal):
+            round_id = proposal.report.round
+            self._node.receive_refusal(oracle, round_id, outcome.value, self._clock.now_ms())
+            return None
+        result = self._node.receive_vote(outcome.value)
+        return result if isinstance(result, Certificate) else None
+
+    def _take(self, outcome: Outcome[Sight]) -> str | None:
+        """Why this observation is missing; None if it is not."""
+        if isinstance(outcome, Refused | Lost):
+            return outcome.reason
+        signed = SignedObservation.decode(outcome.value.signed)
+        refusal = self._node.receive_observation(signed, self._clock.now_ms())
+        return None if refusal is None else str(refusal)
+
+    async def _until(self, unix_ms: int) -> None:
+        while (wait_ms := unix_ms - self._clock.now_ms()) > 0:
+            await asyncio.sleep(min(wait_ms, 50) / 1000)

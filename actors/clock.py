@@ -1,0 +1,52 @@
+"""The clock that oracles, simulators and rounds read: real, or declared as simulated."""
+
+import time
+from pathlib import Path
+
+from protocol.units import UnixMs
+
+
+def _real_ns() -> int:
+    return time.time_ns()
+
+
+class SystemClock:
+    """Real unix time."""
+
+    name = "system-clock"
+
+    def now_ms(self) -> UnixMs:
+        """Milliseconds since 1970."""
+        return UnixMs(_real_ns() // 1_000_000)
+
+
+class SimulatedClock:
+    """Stands at ``start_ms`` until it is released, then runs at real speed.
+
+    The release is a file, so that every process sees it, one that is restarted later too.
+    """
+
+    name = "simulated-clock"
+
+    def __init__(self, start_ms: int, release_file: Path) -> None:
+        self._start_ms = start_ms
+        self._file = release_file
+        self._released_ns: int | None = None
+
+    def now_ms(self) -> UnixMs:
+        """Milliseconds since 1970 on this clock."""
+        if self._released_ns is None:
+            try:
+                self._released_ns = int(self._file.read_text())
+            except FileNotFoundError:
+                return UnixMs(self._start_ms)
+        return UnixMs(self._start_ms + (_real_ns() - self._released_ns) // 1_000_000)
+
+    def release(self) -> None:
+        """Start the clock, for every process that reads it."""
+        draft = self._file.with_suffix(".draft")
+        draft.write_text(str(_real_ns()))
+        draft.replace(self._file)
+
+
+Clock = SystemClock | SimulatedClock

@@ -1,0 +1,126 @@
+"""Configuration: TOML files checked field by field, and the choice of a chain backend."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from protocol.errors import ConfigError
+from regtest.chain import Chain
+from regtest.kernel import KernelChain
+
+DEMO = Path(__file__).with_name("demo.toml")
+SIMULATED = "simulated"
+"""The endpoint that means: the venue's simulator on loopback, started by whoever reads the file."""
+
+Positive = Annotated[int, Meta(ge=1)]
+Endpoint = Annotated[str, Meta(pattern=r"^(simulated|wss?://.+)$")]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """One table of the file."""
+
+
+class Venues(Section):
+    """WebSocket endpoint of each venue, or ``simulated``."""
+
+    binance: Endpoint
+    coinbase: Endpoint
+    kraken: Endpoint
+
+    @property
+    def simulated(self) -> bool:
+        """True when no live venue is named; ConfigError when live and simulated ones are mixed."""
+        kinds = {endpoint == SIMULATED for endpoint in (self.binance, self.coinbase, self.kraken)}
+        if len(kinds) > 1:
+            raise ConfigError("[venues] mixes live and simulated endpoints: choose one world")
+        return kinds.pop()
+
+
+class Oracle(Section):
+    """The oracle network: the fields of CFG1 (oracle.md 4.2) and the deadlines of a round."""
+
+    names: Annotated[tuple[Name, ...], Meta(min_length=3, max_length=8)]
+    quorum: Annotated[int, Meta(ge=2, le=8)]
+    faults: Annotated[int, Meta(ge=0, le=7)]
+    interval_ms: Annotated[int, Meta(ge=1000)]
+    delta_ppm: Positive
+    max_move_ppm: Positive
+    max_age_ms: Positive
+    future_ms: Positive
+    min_venues: Annotated[int, Meta(ge=1, le=3)]
+    collect_ms: Positive  # after the round begins, how long the aggregator waits for all
+    certify_ms: Positive  # how long it waits for signatures
+
+
+class Proving(Section):
+    """The prover pool and the size of the commitment (dispute.md 2)."""
+
+    provers: Annotated[int, Meta(ge=1, le=64)]
+    log4_steps: Annotated[int, Meta(ge=1, le=15)]
+    log4_chunk: Annotated[int, Meta(ge=1, le=15)]
+    width: Annotated[int, Meta(ge=20, le=32)]
+
+
+class Option(Section):
+    """The contract between holder and writer."""
+
+    instrument: str
+    quantity_sats: Positive
+    premium_sats: Positive
+    refund_blocks: Annotated[int, Meta(ge=2, le=1000)]
+    fee_rate: Annotated[int, Meta(ge=1, le=1000)]  # sat/vB
+
+
+class Dispute(Section):
+    """The clock of the game."""
+
+    move_ms: Positive  # what a side has for each answer
+
+
+class Config(Section):
+    """A whole file."""
+
+    venues: Venues
+    oracle: Oracle
+    proving: Proving
+    option: Option
+    dispute: Dispute
+
+
+def load(path: Path) -> Config:
+    """The configuration in ``path``; ConfigError names file, field and what it should be."""
+    try:
+        config = msgspec.toml.decode(path.read_bytes(), type=Config)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error} (compare with {DEMO})") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    try:
+        _check(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return config
+
+
+def _check(config: Config) -> None:
+    """What no single field can say."""
+    oracle, proving = config.oracle, config.proving
+    if len(set(oracle.names)) != len(oracle.names):
+        raise ConfigError("[oracle] names: every oracle needs a name of its own")
+    if not oracle.faults < oracle.quorum <= len(oracle.names):
+        raise ConfigError("[oracle] quorum: more than faults and at most the number of names")
+    if proving.width not in (20, 32):
+        raise ConfigError("[proving] width: 20 or 32 bytes")
+    if proving.log4_chunk > proving.log4_steps:
+        raise ConfigError("[proving] log4_chunk: a chunk is at most the whole trace (log4_steps)")
+    _ = config.venues.simulated
+
+
+def open_chain(datadir: Path) -> Chain:
+    """The Bitcoin node of this process: the embedded kernel on regtest, blocks in ``datadir``."""
+    return KernelChain(datadir)

@@ -1,0 +1,149 @@
+"""A simulated Binance Spot: raw and combined streams of bookTicker and aggTrade, priced in USDT."""
+
+import json
+from collections import defaultdict, deque
+from itertools import count
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import ServerConnection, broadcast
+
+from actors.feeds.simulated.path import E8
+from actors.feeds.simulated.venue import Market, SimulatedVenue, decimal
+
+MESSAGES_PER_S: Final = 5
+TRADE_EVERY: Final = 5
+_UNKNOWN_METHOD: Final = (
+    "Invalid request: unknown variant {}, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, "
+    "`LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY` at line 1 column 28"
+)
+
+
+class SimulatedBinance(SimulatedVenue):
+    """Quotes ``BTCUSDT`` and the like; a stream is ``<symbol>@bookTicker`` or ``@aggTrade``."""
+
+    name = "binance"
+    url_path = "/ws"
+    latency_ms = 5
+    half_spread_ppm = 8
+    tick_e8 = E8 // 100
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._update_ids = count(400_900_217)
+        self._trade_ids = count(3_301_234_567)
+        self._ticks = count()
+        self._symbols = {p.replace("-USD", "USDT"): p for p in self.products if p != "USDT-USD"}
+        self._streams: defaultdict[str, set[ServerConnection]] = defaultdict(set)
+        self._combined: set[ServerConnection] = set()
+        self._heard: defaultdict[ServerConnection, deque[int]] = defaultdict(
+            lambda: deque(maxlen=MESSAGES_PER_S + 1)
+        )
+
+    def _fair_e8(self, product: str, at_ms: int) -> int:
+        return self.path.usdt_price_e8(product, at_ms)
+
+    def _check_path(self, socket: ServerConnection, request: Any) -> Any:
+        if request.path.startswith("/stream"):
+            return None
+        return super()._check_path(socket, request)
+
+    async def _greet(self, socket: ServerConnection) -> None:
+        assert socket.request is not None
+        url = urlsplit(socket.request.path)
+        if url.path == "/stream":
+            self._combined.add(socket)
+            names = parse_qs(url.query).get("streams", [""])[0].split("/")
+        else:
+            names = url.path.removeprefix("/ws").split("/")
+        for name in filter(self._is_stream, names):
+            self._streams[name].add(socket)
+
+    def _is_stream(self, name: object) -> bool:
+        symbol, _, kind = name.partition("@") if isinstance(name, str) else ("", "", "")
+        return symbol.upper() in self._symbols and kind in ("bookTicker", "aggTrade")
+
+    async def _hear(self, socket: ServerConnection, message: str | bytes) -> None:
+        heard = self._heard[socket]
+        heard.append(self._now_ms())
+        if len(heard) > MESSAGES_PER_S and heard[-1] - heard[0] < 1000:
+            await socket.close(1008, "Too many requests")
+            return
+        await socket.send(json.dumps(self._answer(socket, message), separators=(",", ":")))
+
+    def _answer(self, socket: ServerConnection, message: str | bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(message)
+        except ValueError:
+            return {"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}
+        if not isinstance(request, dict) or "method" not in request:
+            error = {"code": 2, "msg": "Invalid request: missing field `method`"}
+            return {"error": error, "id": None}
+        method, number = request["method"], request.get("id")
+        names = request.get("params", [])
+        if method == "LIST_SUBSCRIPTIONS":
+            return {
+                "result": [s for s, who in self._streams.items() if socket in who],
+                "id": number,
+            }
+        if method not in ("SUBSCRIBE", "UNSUBSCRIBE"):
+            return {"code": 2, "msg": _UNKNOWN_METHOD.format(method)}
+        if not isinstance(names, list) or not all(map(self._is_stream, names)):
+            return {"error": {"code": 2, "msg": "Invalid request: invalid stream"}, "id": number}
+        for name in names:
+            change = (
+                self._streams[name].add if method == "SUBSCRIBE" else self._streams[name].discard
+            )
+            change(socket)
+        return {"result": None, "id": number}
+
+    def _forget(self, socket: ServerConnection) -> None:
+        for sockets in self._streams.values():
+            sockets.discard(socket)
+        self._combined.discard(socket)
+        self._heard.pop(socket, None)
+
+    def _tick(self, now_ms: int) -> None:
+        trades = next(self._ticks) % TRADE_EVERY == 0
+        for symbol, product in self._symbols.items():
+            market = self._moved(product, now_ms)
+            if market is None:
+                continue
+            self._publish(f"{symbol.lower()}@bookTicker", self._book_ticker(symbol, market))
+            if trades:
+                self._publish(f"{symbol.lower()}@aggTrade", self._agg_trade(symbol, market, now_ms))
+
+    def _book_ticker(self, symbol: str, market: Market) -> dict[str, Any]:
+        return {
+            "u": next(self._update_ids),
+            "s": symbol,
+            "b": decimal(market.bid_e8),
+            "B": decimal(market.bid_size_e8),
+            "a": decimal(market.ask_e8),
+            "A": decimal(market.ask_size_e8),
+        }
+
+    def _agg_trade(self, symbol: str, market: Market, now_ms: int) -> dict[str, Any]:
+        trade_id = next(self._trade_ids)
+        return {
+            "e": "aggTrade",
+            "E": now_ms,
+            "s": symbol,
+            "a": trade_id,
+            "p": decimal(market.last_e8),
+            "q": decimal(market.ask_size_e8),
+            "f": 2 * trade_id,
+            "l": 2 * trade_id + 1,
+            "T": market.time_ms,
+            "m": not market.buyer_was_taker,
+            "M": True,
+        }
+
+    def _publish(self, stream: str, data: dict[str, Any]) -> None:
+        sockets = self._streams.get(stream, set())
+        wrapped = sockets & self._combined
+        if sockets - wrapped:
+            broadcast(sockets - wrapped, json.dumps(data, separators=(",", ":")))
+        if wrapped:
+            frame = {"stream": stream, "data": data}
+            broadcast(wrapped, json.dumps(frame, separators=(",", ":")))

@@ -1,0 +1,139 @@
+"""A simulated Coinbase Exchange feed: ticker and heartbeat channels."""
+
+import asyncio
+import json
+from collections import defaultdict
+from typing import Any, Final
+
+from websockets.asyncio.server import ServerConnection, broadcast
+
+from actors.feeds.simulated.path import E8
+from actors.feeds.simulated.venue import Market, SimulatedVenue, decimal, stamp
+
+SUBSCRIBE_WITHIN_S: Final = 5.0
+HEARTBEAT_MS: Final = 1000
+CHANNELS: Final = ("ticker", "heartbeat")
+
+
+def short(value_e8: int) -> str:
+    """A decimal without trailing zeros, as Coinbase prints prices."""
+    return decimal(value_e8).rstrip("0").rstrip(".")
+
+
+class SimulatedCoinbase(SimulatedVenue):
+    """Every change is a trade, so every change has a ticker; ``sequence`` counts with gaps."""
+
+    name = "coinbase"
+    latency_ms = 15
+    half_spread_ppm = 15
+    tick_e8 = E8 // 100
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._channels: defaultdict[tuple[str, str], set[ServerConnection]] = defaultdict(set)
+        self._deadlines: dict[ServerConnection, asyncio.TimerHandle] = {}
+        self._sequence = dict.fromkeys(self.products, 37_475_248_783)
+        self._trade_id = dict.fromkeys(self.products, 1_040_406_588)
+        self._heartbeat_ms = 0
+
+    async def _greet(self, socket: ServerConnection) -> None:
+        loop = asyncio.get_running_loop()
+        self._deadlines[socket] = loop.call_later(SUBSCRIBE_WITHIN_S, socket.transport.close)
+
+    async def _hear(self, socket: ServerConnection, message: str | bytes) -> None:
+        await socket.send(json.dumps(self._answer(socket, message), separators=(",", ":")))
+
+    def _answer(self, socket: ServerConnection, message: str | bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(message)
+        except ValueError:
+            return {"type": "error", "message": "Malformed JSON"}
+        if not isinstance(request, dict) or request.get("type") not in ("subscribe", "unsubscribe"):
+            return {"type": "error", "message": "Type has to be either subscribe or unsubscribe"}
+        products, channels = request.get("product_ids", []), request.get("channels", [])
+        reason = self._refusal(products, channels)
+        if reason:
+            return {"type": "error", "message": "Failed to subscribe", "reason": reason}
+        for channel in channels:
+            for product in products:
+                who = self._channels[channel, product]
+                (who.add if request["type"] == "subscribe" else who.discard)(socket)
+        self._cancel_deadline(socket)
+        return {"type": "subscriptions", "channels": self._subscriptions(socket)}
+
+    def _refusal(self, products: Any, channels: Any) -> str | None:
+        """One bad product or channel voids the whole request."""
+        if not channels:
+            return "No channels provided"
+        wrong = [f"{p} is not a valid product" for p in products if p not in self.products]
+        wrong += [f"{c} is not a valid channel" for c in channels if c not in CHANNELS]
+        return wrong[0] if wrong else None
+
+    def _subscriptions(self, socket: ServerConnection) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": channel,
+                "product_ids": [p for p in self.products if socket in self._channels[channel, p]],
+            }
+            for channel in CHANNELS
+            if any(socket in self._channels[channel, p] for p in self.products)
+        ]
+
+    def _cancel_deadline(self, socket: ServerConnection) -> None:
+        deadline = self._deadlines.pop(socket, None)
+        if deadline:
+            deadline.cancel()
+
+    def _forget(self, socket: ServerConnection) -> None:
+        self._cancel_deadline(socket)
+        for sockets in self._channels.values():
+            sockets.discard(socket)
+
+    def _tick(self, now_ms: int) -> None:
+        for product in self.products:
+            market = self._moved(product, now_ms)
+            if market:
+                self._publish("ticker", product, self._ticker(product, market))
+        if not 0 <= now_ms - self._heartbeat_ms < HEARTBEAT_MS:
+            self._heartbeat_ms = now_ms
+            for product in self.products:
+                self._publish("heartbeat", product, self._heartbeat(product, now_ms))
+
+    def _ticker(self, product: str, market: Market) -> dict[str, Any]:
+        self._sequence[product] += 1 + market.time_ms % 97
+        self._trade_id[product] += 1
+        opened_e8 = self.day_ago_e8(product, market.time_ms)
+        return {
+            "type": "ticker",
+            "sequence": self._sequence[product],
+            "product_id": product,
+            "price": short(market.last_e8),
+            "open_24h": short(opened_e8),
+            "volume_24h": "4916.94797396",
+            "low_24h": short(min(opened_e8, market.last_e8)),
+            "high_24h": short(max(opened_e8, market.last_e8)),
+            "volume_30d": "188783.60117027",
+            "best_bid": short(market.bid_e8),
+            "best_bid_size": decimal(market.bid_size_e8),
+            "best_ask": short(market.ask_e8),
+            "best_ask_size": decimal(market.ask_size_e8),
+            "side": "buy" if market.buyer_was_taker else "sell",
+            "time": stamp(market.time_ms),
+            "trade_id": self._trade_id[product],
+            "last_size": "0.00782662",
+        }
+
+    def _heartbeat(self, product: str, now_ms: int) -> dict[str, Any]:
+        self._sequence[product] += 1
+        return {
+            "type": "heartbeat",
+            "sequence": self._sequence[product],
+            "last_trade_id": self._trade_id[product],
+            "product_id": product,
+            "time": stamp(now_ms - self.latency_ms),
+        }
+
+    def _publish(self, channel: str, product: str, frame: dict[str, Any]) -> None:
+        sockets = self._channels.get((channel, product))
+        if sockets:
+            broadcast(sockets, json.dumps(frame, separators=(",", ":")))

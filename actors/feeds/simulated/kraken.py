@@ -1,0 +1,158 @@
+"""A simulated Kraken WebSocket v2: status, ticker (prices as JSON numbers), heartbeat, ping."""
+
+import json
+from collections import defaultdict
+from typing import Any, Final
+
+from websockets.asyncio.server import ServerConnection, broadcast
+
+from actors.feeds.simulated.path import E8
+from actors.feeds.simulated.venue import Market, SimulatedVenue, decimal, stamp
+
+HEARTBEAT_MS: Final = 1000
+CONNECTION_ID: Final = 18_125_794_168_470_749_634
+
+
+def number(value_e8: int) -> str:
+    """A JSON number with at least one decimal, as Kraken prints prices."""
+    text = decimal(value_e8).rstrip("0")
+    return text + "0" if text.endswith(".") else text
+
+
+def compact(value: Any) -> str:
+    """JSON without spaces."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+class SimulatedKraken(SimulatedVenue):
+    """Symbols are ``BTC/USD``; a ticker frame is the whole state: a snapshot, then updates."""
+
+    name = "kraken"
+    url_path = "/v2"
+    latency_ms = 25
+    half_spread_ppm = 12
+    tick_e8 = E8 // 10
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.system = "online"
+        self._pairs = {product.replace("-", "/"): product for product in self.products}
+        self._tickers: defaultdict[str, set[ServerConnection]] = defaultdict(set)
+        self._spoke_ms = 0
+
+    def status_frame(self) -> str:
+        """The status channel's frame for the current ``system``."""
+        data = {
+            "version": "2.0.10",
+            "system": self.system,
+            "api_version": "v2",
+            "connection_id": CONNECTION_ID,
+        }
+        return compact({"channel": "status", "type": "update", "data": [data]})
+
+    async def _greet(self, socket: ServerConnection) -> None:
+        await socket.send(self.status_frame())
+
+    async def _hear(self, socket: ServerConnection, message: str | bytes) -> None:
+        time_in = stamp(self._now_ms())
+        try:
+            request = json.loads(message)
+        except ValueError:
+            request = None
+        if not isinstance(request, dict):
+            await self._refuse(socket, {}, "Malformed request", time_in)
+        elif request.get("method") == "ping":
+            pong = {"method": "pong", **_echo(request)}
+            await socket.send(compact({**pong, "time_in": time_in, "time_out": time_in}))
+        elif request.get("method") in ("subscribe", "unsubscribe"):
+            await self._subscribe(socket, request, time_in)
+        else:
+            await self._refuse(socket, request, "Method not supported", time_in)
+
+    async def _subscribe(self, socket: ServerConnection, request: dict[str, Any], at: str) -> None:
+        params = request.get("params", {})
+        if params.get("channel") != "ticker":
+            await self._refuse(socket, request, "Channel not supported", at)
+            return
+        for symbol in params.get("symbol", []):
+            if symbol not in self._pairs:
+                error = f"Currency pair not supported {symbol}"
+                await self._refuse(socket, request, error, at, symbol)
+            elif request["method"] == "unsubscribe":
+                self._tickers[symbol].discard(socket)
+                await socket.send(self._ack(request, symbol, at))
+            elif socket in self._tickers[symbol]:
+                await self._refuse(socket, request, "Already subscribed", at, symbol)
+            else:
+                await socket.send(self._ack(request, symbol, at))
+                if params.get("snapshot", True):
+                    market = self.market(self._pairs[symbol], self._now_ms())
+                    await socket.send(self._ticker("snapshot", symbol, market))
+                self._tickers[symbol].add(socket)
+
+    def _ack(self, request: dict[str, Any], symbol: str, at: str) -> str:
+        params = request["params"]
+        result = {
+            "channel": "ticker",
+            "event_trigger": params.get("event_trigger", "trades"),
+            "snapshot": params.get("snapshot", True),
+            "symbol": symbol,
+        }
+        answer = {"method": request["method"], **_echo(request), "result": result}
+        return compact({**answer, "success": True, "time_in": at, "time_out": at})
+
+    async def _refuse(
+        self,
+        socket: ServerConnection,
+        request: dict[str, Any],
+        error: str,
+        at: str,
+        symbol: str | None = None,
+    ) -> None:
+        answer: dict[str, Any] = {"error": error, "method": request.get("method", "")}
+        answer |= {**_echo(request), "success": False}
+        if symbol:
+            answer["symbol"] = symbol
+        await socket.send(compact({**answer, "time_in": at, "time_out": at}))
+
+    def _forget(self, socket: ServerConnection) -> None:
+        for sockets in self._tickers.values():
+            sockets.discard(socket)
+
+    def _tick(self, now_ms: int) -> None:
+        for symbol, product in self._pairs.items():
+            market = self._moved(product, now_ms)
+            if market:
+                self._spoke_ms = now_ms
+                broadcast(self._tickers[symbol], self._ticker("update", symbol, market))
+        if not 0 <= now_ms - self._spoke_ms < HEARTBEAT_MS:
+            self._spoke_ms = now_ms
+            listening = set().union(*self._tickers.values())
+            broadcast(listening, compact({"channel": "heartbeat"}))
+
+    def _ticker(self, kind: str, symbol: str, market: Market) -> str:
+        # Written by hand: a price must not pass through a float on its way to a JSON number.
+        opened = self.day_ago_e8(self._pairs[symbol], market.time_ms)
+        change = market.last_e8 - opened
+        sign = "-" if change < 0 else ""
+        fields = [
+            f'"symbol":"{symbol}"',
+            f'"bid":{number(market.bid_e8)}',
+            f'"bid_qty":{decimal(market.bid_size_e8)}',
+            f'"ask":{number(market.ask_e8)}',
+            f'"ask_qty":{decimal(market.ask_size_e8)}',
+            f'"last":{number(market.last_e8)}',
+            '"volume":3156.84782110',
+            f'"vwap":{number(opened)}',
+            f'"low":{number(min(opened, market.last_e8))}',
+            f'"high":{number(max(opened, market.last_e8))}',
+            f'"change":{sign}{number(abs(change))}',
+            f'"change_pct":{sign}{decimal(abs(change) * 100 * E8 // opened, 2)}',
+            '"trades":135262',
+            f'"timestamp":"{stamp(market.time_ms)}"',
+        ]
+        return f'{{"channel":"ticker","type":"{kind}","data":[{{{",".join(fields)}}}]}}'
+
+
+def _echo(request: dict[str, Any]) -> dict[str, Any]:
+    return {"req_id": request["req_id"]} if "req_id" in request else {}

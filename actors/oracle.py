@@ -1,0 +1,112 @@
+"""An oracle as an actor: live feeds, a key, a sign guard, and the pure node that decides.
+
+Durable: every message is in the sign guard before it is signed, and the node signs a round once; a
+restart on the same folder goes on from there. Calls are never repeated by Ray (max_task_retries 0).
+"""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.clock import Clock
+from actors.feeds.connection import Feeds, Host
+from actors.feeds.endpoints import Endpoint
+from actors.journal import SignGuard
+from actors.keyfile import load_key
+from protocol.oracle.certificate import Certificate
+from protocol.oracle.config import OracleConfig
+from protocol.oracle.feed import Feed
+from protocol.oracle.observation import SignedObservation
+from protocol.oracle.price import evidence_root
+from protocol.oracle.proposal import Proposal, Refusal, Vote
+from protocol.oracle.round import OracleNode
+
+PRODUCT = "BTC-USD"
+
+
+@dataclass(frozen=True, slots=True)
+class OracleSettings:
+    """What an oracle needs to start: public values and paths, never a secret."""
+
+    index: int
+    config: bytes  # CFG1
+    feed: bytes
+    key_file: Path
+    folder: Path
+    endpoints: dict[str, Endpoint]
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A signed observation (bytes), and for display what each venue showed and when.
+
+    ``first_frame_ns`` is the real monotonic time at which the first frame behind the price arrived.
+    """
+
+    signed: bytes
+    venue_prices_e8: dict[str, int]
+    first_frame_ns: int
+
+
+class Oracle:
+    """The actor of one operator's oracle."""
+
+    def __init__(self, settings: OracleSettings) -> None:
+        self._clock = settings.clock
+        key = load_key(settings.key_file)
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        config = OracleConfig.decode(settings.config)
+        self._guard = SignGuard.open(settings.folder / "guard.journal", key.public)
+        self._node = OracleNode(
+            config,
+            Feed.decode(settings.feed).feed_id,
+            settings.index,
+            lambda message: key.sign(message, secrets.token_bytes(32)),
+            self._guard,
+        )
+        self._feeds = Feeds([PRODUCT], settings.endpoints, host=Host(settings.clock.now_ms))
+        self._started = False
+
+    async def pid(self) -> int:
+        """The operating system's process id, once the feeds are starting."""
+        await self._start()
+        return os.getpid()
+
+    async def venues(self) -> int:
+        """How many venues have shown a price so far."""
+        await self._start()
+        return len(self._feeds.board.snapshot(PRODUCT).pair)
+
+    async def observe(self, round_id: int) -> Sight:
+        """Sign what the venues show now, for this round; PriceError or GuardError if not."""
+        await self._start()
+        now_ms = self._clock.now_ms()
+        snapshot = self._feeds.board.snapshot(PRODUCT)
+        price = snapshot.price(now_ms, self._node.config.min_venues)
+        root = evidence_root(snapshot.frames(price))
+        signed = self._node.observe(round_id, price, root, now_ms)
+        prices = {sample.venue: sample.price_e8 for sample in price.samples}
+        return Sight(signed.encode(), prices, snapshot.first_received_ns(price))
+
+    async def hear(self, signed: bytes) -> Refusal | None:
+        """A peer's observation."""
+        return self._node.receive_observation(
+            SignedObservation.decode(signed), self._clock.now_ms()
+        )
+
+    async def certify(self, proposal: Proposal) -> Vote | Refusal:
+        """Recompute a proposal and sign its report, once; or say why not."""
+        await self._start()
+        return self._node.receive_proposal(proposal, self._clock.now_ms())
+
+    async def adopt(self, certificate: bytes) -> Refusal | None:
+        """A published certificate."""
+        return self._node.receive_certificate(Certificate.decode(certificate))
+
+    async def _start(self) -> None:
+        # Only inside a call is there an event loop to run the feeds on.
+        if not self._started:
+            self._started = True
+            await self._feeds.start()

@@ -1,0 +1,87 @@
+"""What became of a call to an actor, as a value: the only names of ray.exceptions.
+
+A call is answered, refused (the actor raised one of our errors: it did not act) or lost (dead or
+late: it may or may not have acted). Nothing here retries.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from protocol.errors import ProtocolError
+from riscv_vm.image import ImageError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
+    """The call returned ``value``."""
+
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The actor raised one of our errors; ``error`` says why."""
+
+    error: ValueError
+
+    @property
+    def reason(self) -> str:
+        """The refusal in words."""
+        return str(self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """No answer: the actor is dead, being restarted, or late."""
+
+    reason: str
+
+
+Outcome = Answered[T] | Refused | Lost
+
+
+def _failed(error: BaseException, deadline_s: float) -> Refused | Lost:
+    """The outcome of a failed call; errors that are bugs of ours are raised again."""
+    if isinstance(error, GetTimeoutError | TimeoutError):
+        return Lost(f"no answer within {deadline_s:g} s")
+    if isinstance(error, RayTaskError):
+        cause = error.cause
+        if isinstance(cause, ProtocolError | ImageError):
+            return Refused(cause)
+        raise error
+    if isinstance(error, RayActorError):
+        return Lost("the process died")
+    raise error
+
+
+async def ask(call: Awaitable[T], deadline_s: float) -> Outcome[T]:
+    """Await an actor call inside an async actor, at most ``deadline_s`` seconds."""
+    try:
+        return Answered(await asyncio.wait_for(call, deadline_s))
+    except (TimeoutError, RayTaskError, RayActorError) as error:
+        return _failed(error, deadline_s)
+
+
+def fetch(call: Any, deadline_s: float) -> Outcome[Any]:
+    """Wait for an actor call outside of any actor, at most ``deadline_s`` seconds."""
+    try:
+        return Answered(ray.get(call, timeout=deadline_s))
+    except (GetTimeoutError, RayTaskError, RayActorError) as error:
+        return _failed(error, deadline_s)
+
+
+def value(call: Any, deadline_s: float) -> Any:
+    """The value of a call that must succeed; raises its refusal, TimeoutError if it is lost."""
+    outcome = fetch(call, deadline_s)
+    if isinstance(outcome, Answered):
+        return cast(Any, outcome.value)
+    if isinstance(outcome, Refused):
+        raise outcome.error
+    raise TimeoutError(outcome.reason)

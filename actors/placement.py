@@ -1,0 +1,39 @@
+"""How each kind of actor is started: its name, restarts and resources. One place wraps our classes.
+
+A call is never repeated by Ray (``max_task_retries`` 0): most of them sign, write or settle.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import ray
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The Ray options of a kind of actor."""
+
+    prefix: str
+    restarts: int  # -1: for ever
+    cpus: float
+
+
+ORACLE: Final = Kind("oracle", restarts=-1, cpus=0)
+AGGREGATOR: Final = Kind("aggregator", restarts=-1, cpus=0)
+COORDINATOR: Final = Kind("coordinator", restarts=-1, cpus=0)
+CHALLENGER: Final = Kind("challenger", restarts=2, cpus=0)
+PROVER: Final = Kind("prover", restarts=2, cpus=1)
+
+
+def start(kind: Kind, name: str, actor: type, *args: Any) -> Any:
+    """A handle of a new actor ``prefix/name`` of class ``actor``; its constructor runs later."""
+    return (
+        ray.remote(actor)
+        .options(
+            name=f"{kind.prefix}/{name}",
+            num_cpus=kind.cpus,
+            max_restarts=kind.restarts,
+            max_task_retries=0,
+        )
+        .remote(*args)
+    )

@@ -1,0 +1,95 @@
+"""The observations that reached a node, checked and counted: what oracle and aggregator share."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from protocol.errors import ProtocolError
+from protocol.oracle import evidence
+from protocol.oracle.config import OracleConfig
+from protocol.oracle.evidence import Evidence
+from protocol.oracle.observation import SignedObservation
+from protocol.oracle.proposal import Reason, Refusal, check_observation
+
+
+class Inbox:
+    """Valid observations of the recent rounds of one feed, at most one an oracle and round.
+
+    ``refused`` counts by reason; ``convicted`` maps an excluded oracle to the evidence against it.
+    Memory is bounded: an observation outside the age limits is refused, old rounds are dropped.
+    """
+
+    def __init__(self, config: OracleConfig, feed_id: bytes) -> None:
+        self.config = config
+        self.feed_id = feed_id
+        self.refused: Counter[Reason] = Counter()
+        self.convicted: dict[int, Evidence] = {}
+        self._rounds: dict[int, dict[int, SignedObservation]] = {}
+        self._newest: dict[int, tuple[int, int]] = {}
+
+    def held(self, round_id: int) -> Mapping[int, SignedObservation]:
+        """The valid observations of a round by oracle index, without those of convicted oracles."""
+        observations = self._rounds.get(round_id, {})
+        return {i: s for i, s in sorted(observations.items()) if i not in self.convicted}
+
+    def receive(self, signed: SignedObservation, now_ms: int) -> Refusal | None:
+        """Keeps a valid observation; a repeated one is no news and no fault. EQUIVOCATION carries
+        the evidence and excludes the oracle from now on."""
+        round_id = signed.observation.round
+        held = self._rounds.get(round_id, {}).get(signed.oracle)
+        if held is not None and held.observation == signed.observation:
+            return None
+        refusal = check_observation(
+            self.config, self.feed_id, round_id, signed, now_ms, self.convicted
+        )
+        if refusal is None:
+            refusal = self._check_history(held, signed)
+        if refusal is not None:
+            return self.refuse(refusal)
+        self._keep(signed)
+        self._forget(now_ms)
+        return None
+
+    def convict(self, proof: Evidence) -> Refusal | None:
+        """Excludes the oracle that the evidence convicts; a Refusal if it convicts nobody here."""
+        try:
+            oracle = proof.check(self.config)
+        except ProtocolError as error:
+            return self.refuse(Refusal(Reason.SIGNATURE, str(error)))
+        self.convicted.setdefault(oracle, proof)
+        return None
+
+    def refuse(self, refusal: Refusal) -> Refusal:
+        """Counts and returns the refusal."""
+        self.refused[refusal.reason] += 1
+        return refusal
+
+    def _check_history(
+        self, held: SignedObservation | None, signed: SignedObservation
+    ) -> Refusal | None:
+        seen, who = signed.observation, signed.oracle
+        if held is not None:
+            proof = evidence.of_observations(self.config.oracles[who], held, signed)
+            self.convicted[who] = proof
+            return Refusal(
+                Reason.EQUIVOCATION,
+                f"oracle {who} has signed two observations of {seen.round}",
+                proof,
+            )
+        newest_round, newest_seq = self._newest.get(who, (-1, -1))
+        if seen.round > newest_round and seen.seq <= newest_seq:
+            return Refusal(
+                Reason.SEQUENCE,
+                f"oracle {who} went back from seq {newest_seq} to {seen.seq}: its sign guard was"
+                " rolled back",
+            )
+        return None
+
+    def _keep(self, signed: SignedObservation) -> None:
+        seen, who = signed.observation, signed.oracle
+        self._rounds.setdefault(seen.round, {})[who] = signed
+        self._newest[who] = max(self._newest.get(who, (-1, -1)), (seen.round, seen.seq))
+
+    def _forget(self, now_ms: int) -> None:
+        oldest = self.config.round_at(max(0, now_ms - 2 * self.config.max_age_ms))
+        for round_id in [r for r in self._rounds if r < oldest]:
+            del self._rounds[round_id]

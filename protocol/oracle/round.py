@@ -1,0 +1,313 @@
+"""A round as two pure state machines: inbox -> outbox; time is an argument, disk and key injected.
+
+    observe   OracleNode.observe               -> SignedObservation, to aggregator and peers
+    propose   AggregatorNode.propose           -> Proposal, to all oracles
+    certify   OracleNode.receive_proposal      -> Vote or Refusal, to the aggregator
+    publish   AggregatorNode.receive_vote      -> Certificate, to everybody
+
+An oracle signs one observation and one report a slot, for ever: what it is about to sign is on disk
+before the key is used. A malicious aggregator can burn a round by showing two proposals; the next
+round is the remedy, a second signature never is.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from protocol.errors import GuardError, QuorumError
+from protocol.oracle import observation as obs
+from protocol.oracle import report as rpt
+from protocol.oracle.ballot import Ballot
+from protocol.oracle.certificate import Certificate
+from protocol.oracle.chain import Chain
+from protocol.oracle.config import OracleConfig
+from protocol.oracle.evidence import Evidence
+from protocol.oracle.inbox import Inbox
+from protocol.oracle.observation import Observation, SignedObservation
+from protocol.oracle.price import OraclePrice
+from protocol.oracle.proposal import (
+    Proposal,
+    Reason,
+    Refusal,
+    View,
+    Vote,
+    check_fields,
+    check_proposal,
+    propose,
+)
+from protocol.oracle.quorum import within
+from protocol.oracle.report import Grade, Report
+
+TAKEOVER_MS: Final = 500
+"""Silence after which the next oracle in rank aggregates the round."""
+
+
+class Guard(Protocol):
+    """What must survive a crash before a signature exists (``actors.journal.SignGuard``)."""
+
+    def next_seq(self) -> int:
+        """A number greater than every one recorded."""
+
+    def record(
+        self, kind: bytes, config_digest: bytes, feed_id: bytes, round_id: int, message: bytes
+    ) -> None:
+        """Returns once the message is on disk as the only one of its slot; GuardError otherwise."""
+
+    def recall(self, kind: bytes, config_digest: bytes, feed_id: bytes) -> bytes | None:
+        """The message of the newest recorded slot of this kind."""
+
+
+class OracleNode:
+    """One oracle on one feed. ``sign`` maps a 32-byte message to its BIP340 signature and is called
+    only after ``guard.record`` has returned. ``last`` is the newest certificate on its disk."""
+
+    def __init__(
+        self,
+        config: OracleConfig,
+        feed_id: bytes,
+        index: int,
+        sign: Callable[[bytes], bytes],
+        guard: Guard,
+        last: Certificate | None = None,
+    ) -> None:
+        self.config = config
+        self.feed_id = feed_id
+        self.index = index
+        self.inbox = Inbox(config, feed_id)
+        self.chain = Chain(config, feed_id, last)
+        self._sign = sign
+        self._guard = guard
+        self._jump: Report | None = None
+
+    @property
+    def last(self) -> Certificate | None:
+        """The newest certificate that this node knows."""
+        return self.chain.last
+
+    def observe(
+        self, round_id: int, price: OraclePrice, evidence_root: bytes, now_ms: int
+    ) -> SignedObservation:
+        """Signs what this oracle sees, once a round: a second call, even after a crash, returns the
+        first observation. Nothing was signed on GuardError (the guard refuses) or QuorumError (no
+        oracle would accept it: the round is over or has not begun, or too few venues)."""
+        held = self.inbox.held(round_id).get(self.index)
+        if held is not None:
+            return held
+        observation = self._recall(round_id) or Observation(
+            config_digest=self.config.digest,
+            feed_id=self.feed_id,
+            round=round_id,
+            seq=self._guard.next_seq(),
+            price_e8=price.price_e8,
+            conf_e8=price.conf_e8,
+            venues=price.venues,
+            flags=price.flags,
+            obs_time=now_ms,
+            venue_time=price.venue_time,
+            evidence_root=evidence_root,
+        )
+        unsigned = SignedObservation(self.index, observation, bytes(64))
+        fault = check_fields(
+            self.config, self.feed_id, round_id, unsigned, now_ms, self.inbox.convicted
+        )
+        if fault is not None:
+            raise QuorumError(f"this observation would be refused: {fault}")
+        signature = self._commit(obs.MAGIC, round_id, observation.encode(), observation.message)
+        signed = SignedObservation(self.index, observation, signature)
+        self.inbox.receive(signed, now_ms)
+        return signed
+
+    def receive_observation(self, signed: SignedObservation, now_ms: int) -> Refusal | None:
+        """A peer's observation."""
+        return self.inbox.receive(signed, now_ms)
+
+    def receive_proposal(self, proposal: Proposal, now_ms: int) -> Vote | Refusal:
+        """Recomputes the proposal from its observations; signs its report once, or says why not."""
+        if proposal.previous is not None and self.chain.is_news(proposal.previous):
+            self.receive_certificate(proposal.previous)
+        report = proposal.report
+        refusal = check_proposal(
+            self.config, self.feed_id, proposal, self._view(report.round), now_ms
+        )
+        if refusal is not None:
+            return self._refuse(refusal, report)
+        try:
+            signature = self._commit(rpt.MAGIC, report.round, report.encode(), report.hash)
+        except GuardError as error:
+            return self.inbox.refuse(Refusal(Reason.GUARD, str(error)))
+        self._jump = report if self._is_jump(report) else None
+        return Vote(self.index, report.round, report.hash, signature)
+
+    def receive_certificate(self, certificate: Certificate) -> Refusal | None:
+        """Adopts a valid newer certificate. Two for one round convict whoever signed both."""
+        refusal = self.chain.adopt(certificate, self.inbox)
+        if self._jump is not None and self.chain.round >= self._jump.round:
+            self._jump = None
+        return refusal
+
+    def receive_evidence(self, proof: Evidence) -> Refusal | None:
+        """Excludes the oracle that the evidence convicts."""
+        return self.inbox.convict(proof)
+
+    def _commit(self, kind: bytes, round_id: int, encoded: bytes, message: bytes) -> bytes:
+        self._guard.record(kind, self.config.digest, self.feed_id, round_id, encoded)
+        return self._sign(message)
+
+    def _recall(self, round_id: int) -> Observation | None:
+        recorded = self._guard.recall(obs.MAGIC, self.config.digest, self.feed_id)
+        if recorded is None:
+            return None
+        observation = Observation.decode(recorded)
+        return observation if observation.round == round_id else None
+
+    def _view(self, round_id: int) -> View:
+        held = self.inbox.held(round_id)
+        own = held.get(self.index)
+        last = self.chain.last
+        return View(
+            own=None if own is None else own.observation,
+            held=held,
+            last=None if last is None else last.report,
+            jump=self._jump,
+            excluded=self.inbox.convicted.keys(),
+        )
+
+    def _refuse(self, refusal: Refusal, report: Report) -> Refusal:
+        # "Two rounds in a row": a second proposal of the same round confirms nothing.
+        if refusal.reason is Reason.BREAKER and not (
+            self._jump is not None and report.round <= self._jump.round
+        ):
+            self._jump = report if report.grade is Grade.FULL else None
+        if isinstance(refusal.proof, Evidence):
+            self.inbox.convict(refusal.proof)
+        if refusal.reason in (Reason.CHAIN, Reason.ROUND) and self.chain.last is not None:
+            refusal = Refusal(refusal.reason, refusal.detail, self.chain.last)
+        return self.inbox.refuse(refusal)
+
+    def _is_jump(self, report: Report) -> bool:
+        last = self.chain.last
+        return last is not None and not within(
+            report.price_e8, last.report.price_e8, self.config.max_move_ppm
+        )
+
+
+class AggregatorNode:
+    """Collects observations, proposes a report, assembles the certificate. Trusted with nothing: it
+    can only delay, and any oracle can take over.
+
+    It proposes as soon as the median is safe (2f + 1 observations), or ``wait_ms`` after the first
+    observation of the round with what it has.
+    """
+
+    def __init__(
+        self,
+        config: OracleConfig,
+        feed_id: bytes,
+        last: Certificate | None = None,
+        wait_ms: int = 50,
+    ) -> None:
+        self.config = config
+        self.feed_id = feed_id
+        self.inbox = Inbox(config, feed_id)
+        self.chain = Chain(config, feed_id, last)
+        self._wait_ms = wait_ms
+        self._opened_ms: dict[int, int] = {}
+        self._ballots: dict[int, Ballot] = {}
+
+    @property
+    def last(self) -> Certificate | None:
+        """The newest certificate that this node knows."""
+        return self.chain.last
+
+    def receive_observation(self, signed: SignedObservation, now_ms: int) -> Refusal | None:
+        """An oracle's observation; a valid one opens its round."""
+        refusal = self.inbox.receive(signed, now_ms)
+        if refusal is None:
+            self._opened_ms.setdefault(signed.observation.round, now_ms)
+        return refusal
+
+    def deadline_ms(self, round_id: int) -> int | None:
+        """When ``propose`` stops waiting for a further observation; None before the first one."""
+        opened = self._opened_ms.get(round_id)
+        return None if opened is None else opened + self._wait_ms
+
+    def propose(self, round_id: int, now_ms: int) -> Proposal | None:
+        """The proposal to show to all oracles, or None: keep waiting, or the round has one already.
+        QuorumError after the deadline if the observations give no report."""
+        if round_id <= self.chain.round or self._ballot(round_id).proposals:
+            return None
+        held = self.inbox.held(round_id)
+        deadline = self.deadline_ms(round_id)
+        if len(held) < self.config.full_observations and (deadline is None or now_ms < deadline):
+            return None
+        return self._show(round_id, now_ms)
+
+    def receive_vote(self, vote: Vote) -> Certificate | Refusal | None:
+        """The certificate that this vote completes; None while votes are missing, or afterwards."""
+        if vote.round <= self.chain.round:
+            return None
+        refusal = self._ballot(vote.round).receive(vote)
+        if refusal is not None:
+            if isinstance(refusal.proof, Evidence):
+                self.inbox.convict(refusal.proof)
+            return self.inbox.refuse(refusal)
+        certificate = self._ballot(vote.round).certificate(self._excluded)
+        if certificate is not None:
+            self.receive_certificate(certificate)
+        return certificate
+
+    def receive_refusal(
+        self, oracle: int, round_id: int, refusal: Refusal, now_ms: int
+    ) -> Proposal | None:
+        """An oracle's refusal. Learns from its proof: evidence, a newer certificate, or an
+        observation that did not arrive here; returns the FULL proposal that this one makes
+        possible, if any."""
+        self._ballot(round_id).refusals[oracle] = refusal
+        if isinstance(refusal.proof, Evidence):
+            self.inbox.convict(refusal.proof)
+        elif isinstance(refusal.proof, Certificate):
+            self.receive_certificate(refusal.proof)
+        elif isinstance(refusal.proof, SignedObservation):
+            before = len(self.inbox.held(round_id))
+            self.receive_observation(refusal.proof, now_ms)
+            after = len(self.inbox.held(round_id))
+            if before < self.config.full_observations <= after and round_id > self.chain.round:
+                return self._show(round_id, now_ms)
+        return None
+
+    def receive_certificate(self, certificate: Certificate) -> Refusal | None:
+        """Adopts a valid newer certificate and forgets the rounds up to it."""
+        refusal = self.chain.adopt(certificate, self.inbox)
+        for rounds in (self._ballots, self._opened_ms):
+            for round_id in [r for r in rounds if r <= self.chain.round]:
+                del rounds[round_id]
+        return refusal
+
+    def receive_evidence(self, proof: Evidence) -> Refusal | None:
+        """Excludes the oracle that the evidence convicts."""
+        return self.inbox.convict(proof)
+
+    def failure(self, round_id: int) -> QuorumError:
+        """To raise or show when the round is given up: which oracle was missing or refused, why."""
+        observers = frozenset(self.inbox.held(round_id))
+        return self._ballot(round_id).failure(observers, self._excluded)
+
+    @property
+    def _excluded(self) -> frozenset[int]:
+        return frozenset(self.inbox.convicted)
+
+    def _ballot(self, round_id: int) -> Ballot:
+        return self._ballots.setdefault(round_id, Ballot(self.config, round_id))
+
+    def _show(self, round_id: int, now_ms: int) -> Proposal:
+        observations = tuple(self.inbox.held(round_id).values())
+        time = max([now_ms, *(s.observation.obs_time for s in observations)])
+        report = propose(
+            self.config, self.feed_id, round_id, observations, self.chain.head_hash, time
+        )
+        return self._ballot(round_id).show(Proposal(report, observations, self.chain.last))
+
+
+def leader(round_id: int, n: int, takeover: int = 0) -> int:
+    """The oracle whose turn it is to aggregate a round: ``takeover`` counts the silences of
+    ``TAKEOVER_MS`` so far."""
+    return (round_id + takeover) % n

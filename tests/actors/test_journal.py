@@ -1,0 +1,375 @@
+"""The journal and the sign guard against crashes, bad disks, damage and second instances."""
+
+import errno
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from actors.journal import MAX_RECORD, Journal, SignGuard
+from protocol.errors import GuardError
+from protocol.oracle.round import Guard
+
+PUBLIC = b"\x11" * 32
+CONFIG, FEED = b"\x22" * 32, b"\x33" * 32
+RECORDS = (b"one", b"two" * 40, b"\0", b"four")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "guard"
+
+
+def write(path: Path, *records: bytes) -> bytes:
+    journal, _ = Journal.open(path)
+    with closing(journal):
+        for record in records:
+            journal.append(record)
+    return path.read_bytes()
+
+
+def read(path: Path) -> tuple[bytes, ...]:
+    journal, records = Journal.open(path)
+    journal.close()
+    return records
+
+
+def sign_off(guard: SignGuard, round_id: int, message: bytes, kind: bytes = b"OBS1") -> None:
+    guard.record(kind, CONFIG, FEED, round_id, message)
+
+
+def test_records_come_back_in_order(path: Path) -> None:
+    write(path, *RECORDS)
+    write(path, b"five")
+    assert read(path) == (*RECORDS, b"five")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("size", [0, MAX_RECORD + 1])
+def test_a_record_has_a_size(path: Path, size: int) -> None:
+    with pytest.raises(GuardError, match="1 to 1048576 fit"):
+        write(path, bytes(size))
+    write(path, bytes(MAX_RECORD))
+
+
+def test_truncation_at_every_byte_loses_only_the_end(path: Path) -> None:
+    """What a crash leaves: the whole frames before the cut, and a file that can be written on."""
+    whole = write(path, *RECORDS)
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        kept = read(path)
+        assert kept == RECORDS[: len(kept)]
+        assert len(kept) < len(RECORDS)
+        write(path, b"next")
+        assert read(path) == (*kept, b"next")
+
+
+def test_any_altered_byte_is_found(path: Path) -> None:
+    whole = write(path, *RECORDS)
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(GuardError, match="damaged"):
+            read(path)
+
+
+def test_bytes_missing_in_the_middle_are_found(path: Path) -> None:
+    whole = write(path, *RECORDS)
+    frames = [12 + len(record) for record in RECORDS]
+    for cut in range(1, len(whole) - frames[-1]):
+        path.write_bytes(whole[:12] + whole[12 + cut :])
+        with pytest.raises(GuardError, match="damaged"):
+            read(path)
+    second, third = sum(frames[:1]), sum(frames[:2])
+    path.write_bytes(whole[:second] + whole[third:])
+    with pytest.raises(GuardError, match=f"frame at byte {second} is not what was written"):
+        read(path)
+
+
+def test_swapped_records_are_found(path: Path) -> None:
+    whole = write(path, b"one", b"two")
+    half = len(whole) // 2
+    path.write_bytes(whole[half:] + whole[:half])
+    with pytest.raises(GuardError, match="with a new key"):
+        read(path)
+
+
+def test_blocks_that_never_got_their_bytes_are_a_torn_end(path: Path) -> None:
+    whole = write(path, *RECORDS)
+    path.write_bytes(whole + bytes(4096))
+    assert read(path) == RECORDS
+    assert path.read_bytes() == whole
+
+
+def test_damage_leaves_the_file_alone_and_unlocked(path: Path) -> None:
+    broken = b"\xff" + write(path, *RECORDS)[1:]
+    path.write_bytes(broken)
+    for _ in range(2):
+        with pytest.raises(GuardError, match="damaged"):
+            read(path)
+    assert path.read_bytes() == broken
+
+
+def test_a_second_opener_is_refused(path: Path) -> None:
+    journal, _ = Journal.open(path)
+    with closing(journal):
+        with pytest.raises(GuardError, match="in use by another process; stop it first"):
+            Journal.open(path)
+        journal.append(b"still mine")
+    assert read(path) == (b"still mine",)
+
+
+def test_no_folder_no_journal(tmp_path: Path) -> None:
+    with pytest.raises(GuardError, match="check the folder"):
+        Journal.open(tmp_path / "missing" / "guard")
+
+
+def test_a_link_is_not_followed(path: Path) -> None:
+    write(path, b"one")
+    link = path.with_name("link")
+    link.symlink_to(path)
+    with pytest.raises(GuardError, match="check the folder"):
+        Journal.open(link)
+
+
+def test_a_failed_fsync_stops_everything_until_reopened(path: Path) -> None:
+    fails = False
+
+    def fsync(fd: int) -> None:
+        if fails:
+            raise OSError(errno.EIO, "Input/output error")
+        os.fsync(fd)
+
+    guard = SignGuard.open(path, PUBLIC, fsync=fsync)
+    sign_off(guard, 1, b"first")
+    fails = True
+    with pytest.raises(GuardError, match="Input/output error; nothing more is recorded"):
+        sign_off(guard, 2, b"lost?")
+    fails = False
+    with pytest.raises(GuardError, match="open it again"):
+        sign_off(guard, 3, b"third")
+    assert guard.seq == 1
+    guard.close()
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        with pytest.raises(GuardError, match="another OBS1 was recorded"):
+            sign_off(guard, 2, b"something else")
+        sign_off(guard, 2, b"lost?")
+        assert guard.seq == 2
+
+
+def test_a_full_disk_in_the_middle_of_a_frame(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the frame is written, then ENOSPC: the half is a torn end at the next start."""
+    guard = SignGuard.open(path, PUBLIC)
+    sign_off(guard, 1, b"first")
+    real, room = os.write, [20]
+
+    def write_some(fd: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        room[0] -= (written := real(fd, bytes(data)[: room[0]]))
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write_some)
+        with pytest.raises(GuardError, match="make room"):
+            sign_off(guard, 2, b"second")
+    guard.close()
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        assert guard.seq == 1
+        sign_off(guard, 2, b"another second")
+
+
+def test_a_failing_disk_refuses_to_open(path: Path) -> None:
+    def fsync(_fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(GuardError, match="repair the disk"):
+        Journal.open(path, fsync)
+    assert read(path) == ()
+
+
+@pytest.mark.parametrize("harm", ["removed", "replaced", "cut", "grown"])
+def test_a_file_touched_while_in_use_stops_the_guard(path: Path, harm: str) -> None:
+    guard = SignGuard.open(path, PUBLIC)
+    sign_off(guard, 1, b"first")
+    whole = path.read_bytes()
+    if harm in ("removed", "replaced"):
+        path.unlink()
+    if harm != "removed":
+        path.write_bytes({"replaced": whole, "cut": whole[:-1], "grown": whole + b"x"}[harm])
+    with pytest.raises(GuardError):
+        sign_off(guard, 2, b"second")
+    with pytest.raises(GuardError, match="open it again"):
+        sign_off(guard, 2, b"second")
+    guard.close()
+
+
+def test_one_message_a_slot(path: Path) -> None:
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        sign_off(guard, 7, b"mine")
+        sign_off(guard, 7, b"a report", kind=b"RPT1")
+        size = path.stat().st_size
+        sign_off(guard, 7, b"mine")
+        assert path.stat().st_size == size, "the same message again is not written again"
+        with pytest.raises(GuardError, match="another OBS1 was recorded; take the next round"):
+            sign_off(guard, 7, b"other")
+        with pytest.raises(GuardError, match="round 6 is over"):
+            sign_off(guard, 6, b"mine")
+        guard.record(b"OBS1", CONFIG, b"\x44" * 32, 6, b"another feed")
+        guard.record(b"OBS1", b"\x55" * 32, FEED, 6, b"another epoch")
+
+
+def test_a_restart_remembers(path: Path) -> None:
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        for round_id in (5, 6, 9):
+            sign_off(guard, round_id, b"observation %d" % round_id)
+        sign_off(guard, 9, b"report", kind=b"RPT1")
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        assert (guard.seq, guard.next_seq()) == (4, 5)
+        assert guard.recall(b"OBS1", CONFIG, FEED) == b"observation 9"
+        assert guard.recall(b"RPT1", CONFIG, FEED) == b"report"
+        assert guard.recall(b"BAT1", CONFIG, FEED) is None
+        sign_off(guard, 9, b"observation 9")
+        with pytest.raises(GuardError, match="another OBS1"):
+            sign_off(guard, 9, b"observation 9 again")
+
+
+def test_an_old_copy_is_refused_when_peers_have_seen_more(path: Path) -> None:
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        sign_off(guard, 1, b"one")
+        backup = path.read_bytes()
+        sign_off(guard, 2, b"two")
+    SignGuard.open(path, PUBLIC, peers_seq=2).close()
+    path.write_bytes(backup)
+    with pytest.raises(GuardError, match="ends at seq 1, peers have seen 2: an old copy"):
+        SignGuard.open(path, PUBLIC, peers_seq=2)
+    path.unlink()
+    with pytest.raises(GuardError, match="ends at seq 0"):
+        SignGuard.open(path, PUBLIC, peers_seq=2)
+
+
+def test_the_guard_of_another_key_is_refused(path: Path) -> None:
+    SignGuard.open(path, PUBLIC).close()
+    with pytest.raises(GuardError, match="the sign guard of another key"):
+        SignGuard.open(path, b"\x99" * 32)
+    SignGuard.open(path, PUBLIC).close()
+
+
+@pytest.mark.parametrize("entry", [b"short", bytes(84) + b"x", (7).to_bytes(8) + bytes(76) + b"x"])
+def test_a_journal_that_is_no_guard_is_refused(path: Path, entry: bytes) -> None:
+    SignGuard.open(path, PUBLIC).close()
+    write(path, entry)
+    with pytest.raises(GuardError, match="damaged, entry 1"):
+        SignGuard.open(path, PUBLIC)
+
+
+@pytest.mark.parametrize("kind", [b"OBS", b"OBSERVE"])
+def test_a_slot_has_a_fixed_shape(path: Path, kind: bytes) -> None:
+    with closing(SignGuard.open(path, PUBLIC)) as guard, pytest.raises(GuardError, match="4-byte"):
+        sign_off(guard, 1, b"x", kind=kind)
+
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+import actors.journal
+from actors.journal import SignGuard
+
+path, crash_at, round_id = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+real_write = os.write
+def write(fd, data):
+    if crash_at == "before write":
+        die()
+    if crash_at == "in write":
+        real_write(fd, bytes(data)[: len(data) // 2])
+        die()
+    return real_write(fd, data)
+
+def fsync(fd):
+    if crash_at == "before fsync" and opened:
+        die()
+    os.fsync(fd)
+    if crash_at == "after fsync" and opened:
+        die()
+
+opened = False
+guard = SignGuard.open(path, b"\\x11" * 32, fsync=fsync)
+opened = True
+os.write = write
+guard.record(b"OBS1", b"\\x22" * 32, b"\\x33" * 32, round_id, b"message of the child")
+if crash_at == "before sign":
+    die()
+print("signed", flush=True)
+die()
+"""
+
+CRASHES = {
+    "before write": False,
+    "in write": False,
+    "before fsync": True,
+    "after fsync": True,
+    "before sign": True,
+    "after sign": True,
+}
+
+
+@pytest.mark.parametrize("crash_at", CRASHES)
+def test_killed_between_any_two_steps_nothing_is_signed_twice(path: Path, crash_at: str) -> None:
+    """SIGKILL of a real process. Whatever it may have signed, its successor cannot contradict."""
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        sign_off(guard, 4, b"earlier")
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, str(path), crash_at, "5"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+    assert child.returncode == -9, child.stderr
+    signed = child.stdout.strip() == "signed"
+    assert signed == (crash_at == "after sign")
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        recorded = guard.recall(b"OBS1", CONFIG, FEED) == b"message of the child"
+        assert recorded == CRASHES[crash_at]
+        assert recorded or not signed
+        if recorded:
+            with pytest.raises(GuardError, match="another OBS1"):
+                sign_off(guard, 5, b"a contradiction")
+            sign_off(guard, 5, b"message of the child")
+        else:
+            sign_off(guard, 5, b"the first message of round 5")
+        assert guard.seq == 2
+
+
+def test_the_lock_dies_with_its_process(path: Path) -> None:
+    code = (
+        "import sys, os, signal; from pathlib import Path; from actors.journal import SignGuard;"
+        "g = SignGuard.open(Path(sys.argv[1]), b'\\x11' * 32); print('open', flush=True);"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "open\n"
+        with pytest.raises(GuardError, match="in use"):
+            SignGuard.open(path, PUBLIC)
+        child.kill()
+    SignGuard.open(path, PUBLIC).close()
+
+
+def test_it_is_the_guard_that_an_oracle_node_wants(path: Path) -> None:
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        wanted: Guard = guard
+        assert wanted.next_seq() == 1
