@@ -5,10 +5,13 @@ before anybody is told; a restart continues the chain from the last one.
 """
 
 import asyncio
+import os
 import time
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import ray
 
 from actors.clock import Clock
 from actors.journal import Journal
@@ -52,22 +55,26 @@ class Published:
 
 
 class Aggregator:
-    """The actor. ``oracles`` are the oracles' handles in the order of the configuration."""
+    """The actor. ``oracles`` names the oracle actors in the order of the configuration."""
 
-    def __init__(self, settings: AggregatorSettings, oracles: list[Any]) -> None:
+    def __init__(self, settings: AggregatorSettings, oracles: Sequence[str]) -> None:
         settings.folder.mkdir(parents=True, exist_ok=True)
         self._journal, records = Journal.open(settings.folder / "certificates.journal")
         kept = [Certificate.decode(record) for record in records]
         self._kept = len(kept)
         self._settings = settings
         self._clock = settings.clock
-        self._oracles = oracles
+        self._oracles = [ray.get_actor(name) for name in oracles]
         self._node = AggregatorNode(
             OracleConfig.decode(settings.config),
             Feed.decode(settings.feed).feed_id,
             last=kept[-1] if kept else None,
             wait_ms=settings.collect_ms,
         )
+
+    async def pid(self) -> int:
+        """The operating system's process id."""
+        return os.getpid()
 
     async def ready(self) -> int:
         """The number of certificates on disk."""
@@ -81,8 +88,10 @@ class Aggregator:
         """Wait for the round to begin and collect observations until all came or time is up."""
         await self._until(self._node.config.starts_ms(round_id))
         deadline_s = self._settings.collect_ms / 1000
-        calls = [ask(oracle.observe.remote(round_id), deadline_s) for oracle in self._oracles]
-        outcomes: list[Outcome[Sight]] = await asyncio.gather(*calls)
+        calls: list[Awaitable[Outcome[Sight]]] = [
+            ask(oracle.observe.remote(round_id), deadline_s) for oracle in self._oracles
+        ]
+        outcomes = await asyncio.gather(*calls)
         sights = Sights(round_id, {}, {})
         for index, outcome in enumerate(outcomes):
             fault = self._take(outcome)
@@ -119,7 +128,7 @@ class Aggregator:
 
     async def _vote(self, proposal: Proposal) -> Certificate | None:
         deadline_s = self._settings.certify_ms / 1000
-        pending = {
+        pending: dict[asyncio.Future[Outcome[Vote | Refusal]], int] = {
             asyncio.ensure_future(ask(oracle.certify.remote(proposal), deadline_s)): index
             for index, oracle in enumerate(self._oracles)
         }

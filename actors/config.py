@@ -9,6 +9,9 @@ from msgspec import Meta, Struct
 from protocol.errors import ConfigError
 from regtest.chain import Chain
 from regtest.kernel import KernelChain
+from regtest.wallet import Wallet
+
+__all__ = ["Chain", "Config", "Option", "Wallet", "load", "open_chain"]
 
 DEMO = Path(__file__).with_name("demo.toml")
 SIMULATED = "simulated"
@@ -23,7 +26,7 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True):
     """One table of the file."""
 
 
-class Venues(Section):
+class Venues(Section, frozen=True):
     """WebSocket endpoint of each venue, or ``simulated``."""
 
     binance: Endpoint
@@ -39,7 +42,7 @@ class Venues(Section):
         return kinds.pop()
 
 
-class Oracle(Section):
+class Oracle(Section, frozen=True):
     """The oracle network: the fields of CFG1 (oracle.md 4.2) and the deadlines of a round."""
 
     names: Annotated[tuple[Name, ...], Meta(min_length=3, max_length=8)]
@@ -55,32 +58,34 @@ class Oracle(Section):
     certify_ms: Positive  # how long it waits for signatures
 
 
-class Proving(Section):
+class Proving(Section, frozen=True):
     """The prover pool and the size of the commitment (dispute.md 2)."""
 
     provers: Annotated[int, Meta(ge=1, le=64)]
     log4_steps: Annotated[int, Meta(ge=1, le=15)]
-    log4_chunk: Annotated[int, Meta(ge=1, le=15)]
+    log4_chunk: Annotated[int, Meta(ge=1, le=10)]
+    task_steps: Positive  # steps that one prover takes at a time
     width: Annotated[int, Meta(ge=20, le=32)]
 
 
-class Option(Section):
+class Option(Section, frozen=True):
     """The contract between holder and writer."""
 
     instrument: str
     quantity_sats: Positive
+    collateral_sats: Positive  # locked by the writer: a call's is its quantity at least
     premium_sats: Positive
     refund_blocks: Annotated[int, Meta(ge=2, le=1000)]
     fee_rate: Annotated[int, Meta(ge=1, le=1000)]  # sat/vB
 
 
-class Dispute(Section):
+class Dispute(Section, frozen=True):
     """The clock of the game."""
 
     move_ms: Positive  # what a side has for each answer
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """A whole file."""
 
     venues: Venues

@@ -1,12 +1,13 @@
-"""Faults on purpose, chosen by configuration: how a lying prover commits to a trace that never was."""
+"""Faults on purpose, chosen by configuration: how a prover lies about a trace."""
 
 from dataclasses import replace
 from enum import StrEnum
 
 from protocol.errors import DisputeError
+from riscv_vm.execution import Execution
 from riscv_vm.fast import Machine
+from riscv_vm.forge import Forgery
 from riscv_vm.isa import HALT
-from riscv_vm.prove import Execution, Forgery
 from riscv_vm.record import Record
 
 LAST_STEPS = 64

@@ -75,9 +75,9 @@ class Oracle:
         return os.getpid()
 
     async def venues(self) -> int:
-        """How many venues have shown a price so far."""
+        """How many venues have confirmed the subscription."""
         await self._start()
-        return len(self._feeds.board.snapshot(PRODUCT).pair)
+        return sum(health.subscribed for health in self._feeds.health.values())
 
     async def observe(self, round_id: int) -> Sight:
         """Sign what the venues show now, for this round; PriceError or GuardError if not."""

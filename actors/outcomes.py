@@ -5,7 +5,8 @@ late: it may or may not have acted). Nothing here retries.
 """
 
 import asyncio
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -85,3 +86,18 @@ def value(call: Any, deadline_s: float) -> Any:
     if isinstance(outcome, Refused):
         raise outcome.error
     raise TimeoutError(outcome.reason)
+
+
+def first_done(calls: list[Any], deadline_s: float) -> Any | None:
+    """The first of ``calls`` to finish in any way; None if none does within ``deadline_s``."""
+    done, _ = ray.wait(calls, num_returns=1, timeout=deadline_s)
+    return done[0] if done else None
+
+
+def eventually(ready: Callable[[], bool], deadline_s: float, interval_s: float = 0.02) -> None:
+    """Ask ``ready`` until it says yes; TimeoutError after ``deadline_s``."""
+    end = time.monotonic() + deadline_s
+    while not ready():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not ready within {deadline_s:g} s")
+        time.sleep(interval_s)

@@ -37,3 +37,8 @@ def start(kind: Kind, name: str, actor: type, *args: Any) -> Any:
         )
         .remote(*args)
     )
+
+
+def stop(actor: Any) -> None:
+    """End an actor for good, without its exit hooks."""
+    ray.kill(actor, no_restart=True)

@@ -1,7 +1,6 @@
 """The only place that starts Ray: one embedded cluster, silent, closed to others, gone at exit."""
 
-import os
-import secrets
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,13 +12,7 @@ OBJECT_STORE_BYTES = 150 * 2**20
 
 @contextmanager
 def local_cluster(cpus: int) -> Iterator[None]:
-    """A private Ray cluster of this process, with room for ``cpus`` busy actors.
-
-    The token is fresh for each run and never written to the home folder; nothing is sent anywhere.
-    """
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    """A private Ray cluster of this process, with room for ``cpus`` busy actors."""
     ray.init(
         address="local",
         namespace=NAMESPACE,
@@ -28,7 +21,7 @@ def local_cluster(cpus: int) -> Iterator[None]:
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
     )
     try:
         yield

@@ -59,7 +59,10 @@ class Datadir:
         self._sync()
 
     def release(self) -> None:
-        os.close(self._lock)
+        """Let others claim the folder; once is enough."""
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
 
     @property
     def _marker(self) -> Path:

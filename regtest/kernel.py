@@ -5,7 +5,6 @@ are ours, beside this file. It survives SIGKILL: see ``datadir.py``.
 """
 
 import logging
-import os
 import threading
 import time
 import weakref
@@ -23,26 +22,22 @@ from protocol.crypto.hashes import hash256
 from protocol.errors import ChainError, ConsensusError, EncodingError
 from regtest.blocks import (
     BLOCK_INTERVAL_S,
-    COINBASE_RESERVE_WEIGHT,
-    MAX_BLOCK_SIGOPS_COST,
-    MAX_BLOCK_WEIGHT,
     coinbase,
     mined_block,
-    sigops_cost,
     subsidy_sats,
 )
-from regtest.chain import ANYONE, BlockRef, Caps, Header, TxRef, Utxo, Verdict
-from regtest.datadir import Datadir
+from regtest.chain import ANYONE, BlockRef, Caps, Chain, Header, TxRef, Utxo, Verdict
 from regtest.index import (
     MEDIAN_TIME_SPAN,
     Index,
     IndexedBlock,
     parse_block,
     parse_header,
-    spent_keys,
 )
-from regtest.libkernel import Kernel, verify_input
+from regtest.libkernel import Kernel, failing_input
 from regtest.mempool import Entry, Mempool
+from regtest.miner import block_fees, fitting
+from regtest.opened import OpenDatadir
 
 LONG_CHAIN = 5_000
 """Blocks beyond which regtest's own index check makes every block slower (it walks them all)."""
@@ -53,48 +48,7 @@ _POLL_S = 0.1
 _logger = logging.getLogger(__name__)
 
 
-class _Open:
-    """A locked datadir with its open kernel, closed once by whoever comes first."""
-
-    def __init__(self, path: Path, *, reindex: bool) -> None:
-        self._pid = os.getpid()
-        self.datadir = Datadir.claim(path)
-        self._kernel: Kernel | None = None
-        try:
-            self.recovered = self.datadir.dirty or reindex
-            self.datadir.mark_dirty()
-            self._kernel = Kernel(self.datadir.path, reindex=self.recovered)
-        except BaseException:
-            self.datadir.release()
-            raise
-
-    @property
-    def kernel(self) -> Kernel:
-        if os.getpid() != self._pid:
-            raise ChainError("a forked process cannot use its parent's chain: open another datadir")
-        if self._kernel is None:
-            raise ChainError(f"the chain in {self.datadir.path} is closed: open it again")
-        return self._kernel
-
-    def reopen(self) -> None:
-        """Flush everything, by the only way there is. A failure leaves the marker: reindex."""
-        self.kernel.close()
-        self._kernel = None
-        self._kernel = Kernel(self.datadir.path, reindex=False)
-
-    def close(self) -> None:
-        if self._kernel is None:
-            return
-        kernel, self._kernel = self._kernel, None
-        if os.getpid() != self._pid:  # a fork's copy must not flush the parent's files
-            kernel.disown()
-            return
-        kernel.close()
-        self.datadir.mark_clean()
-        self.datadir.release()
-
-
-class KernelChain:
+class KernelChain(Chain):
     """A :class:`regtest.chain.Chain` on libbitcoinkernel. Thread-safe; close it when done."""
 
     def __init__(
@@ -110,12 +64,12 @@ class KernelChain:
         """
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._open = _Open(Path(datadir), reindex=reindex)
+        self._open = OpenDatadir(Path(datadir), reindex=reindex)
         self._finalizer = weakref.finalize(self, self._open.close)
         self._policy: Literal["model", "none"] = policy
         self._next_time: int | None = None
         self._index = Index()
-        self._mempool = Mempool(self._index, verify_input, policy_model=policy == "model")
+        self._mempool = Mempool(self._index, failing_input, policy_model=policy == "model")
         genesis = self._open.kernel.hash_at(0)
         if genesis is None:
             raise ChainError(f"{datadir} holds no chain: remove the folder and start again")
@@ -231,12 +185,14 @@ class KernelChain:
         mined = []
         with self._session():
             for n in range(count):
-                chosen = self._template() if txs is None else list(txs) if n == 0 else []
+                chosen = (
+                    fitting(self._mempool.entries) if txs is None else list(txs) if n == 0 else []
+                )
                 parent = self._index.tip.header
-                claimed = subsidy_sats(parent.ref.height + 1) + self._fees(chosen)
+                claimed = subsidy_sats(parent.ref.height + 1) + block_fees(self._index, chosen)
                 raw, _ = self._build(parent, self._time_after(parent), chosen, to, claimed)
-                self._next_time = None
                 mined.append(self.submit_block(raw))
+                self._next_time = None
         return tuple(mined)
 
     def set_time(self, unix_seconds: int) -> None:
@@ -361,38 +317,10 @@ class KernelChain:
         if dropped or connected:
             self._changed.notify_all()
 
-    def _template(self) -> list[CTransaction]:
-        """The mempool in its order, up to the limits of a block; no child without its parents."""
-        chosen: list[CTransaction] = []
-        left_out: set[bytes] = set()
-        room, sigops = MAX_BLOCK_WEIGHT - COINBASE_RESERVE_WEIGHT, MAX_BLOCK_SIGOPS_COST
-        for entry in self._mempool.entries:
-            cost = sigops_cost(entry.tx, [coin.coin.output for coin in entry.spent])
-            if entry.parents & left_out or entry.weight > room or cost > sigops:
-                left_out.add(entry.txid)
-                continue
-            room, sigops = room - entry.weight, sigops - cost
-            chosen.append(entry.tx)
-        return chosen
-
-    def _fees(self, txs: Sequence[CTransaction]) -> int:
-        """What a block of ``txs`` earns; nothing for a transaction whose inputs are unknown."""
-        created: dict[bytes, int] = {}
-        fees = 0
-        for tx in txs:
-            values = []
-            for key in spent_keys(tx):
-                utxo = self._index.utxo(key)
-                values.append(created.get(key) if utxo is None else utxo.sats)
-            for n, out in enumerate(tx.vout):
-                created[txid(tx) + n.to_bytes(4, "little")] = int(out.nValue)
-            known = [value for value in values if value is not None]
-            if len(known) == len(values):
-                fees += sum(known) - sum(int(out.nValue) for out in tx.vout)
-        return max(fees, 0)
-
     def _time_after(self, parent: Header) -> int:
-        return self._on_clock(parent) if self._next_time is None else self._next_time
+        if self._next_time is None:
+            return self._on_clock(parent)
+        return max(self._next_time, parent.median_time + 1)
 
     def _on_clock(self, parent: Header) -> int:
         """The chain's own clock; once it reaches the present it slows down to what is allowed."""

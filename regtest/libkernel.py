@@ -102,14 +102,18 @@ class Kernel:
                 self._manager: Any = pbk.ChainstateManager(manager_options)
             except RuntimeError as error:
                 raise ChainError(_why_not_open(datadir, lines)) from error
-            self._manager.import_blocks([])
+            if self._manager.import_blocks([]) != 0:
+                raise ChainError(f"cannot read the block files of {datadir}")
         self._chain: Any = self._manager.get_active_chain()
 
     def close(self) -> None:
-        """Flush to disk and let go of the databases."""
-        self._chain = None
-        self._manager.__exit__(None, None, None)
-        self._manager = None
+        """Flush to disk and let go of the databases; ChainError if the log reports an error."""
+        manager, self._manager, self._chain = self._manager, None, None
+        with _log.listen() as lines:
+            manager.__exit__(None, None, None)
+        errors = [line.strip() for line in lines if "[error]" in line]
+        if errors:
+            raise ChainError(f"the chain was not flushed ({errors[-1]}): it is rebuilt when opened")
 
     def disown(self) -> None:
         """In a forked child: forget the handle without flushing the parent's files."""
@@ -176,26 +180,38 @@ def verify_input(
 ) -> bool:
     """Whether input ``index`` of ``tx`` may spend its output under ``flags`` (default all).
 
-    ChainError for what would abort the process: an index out of range, a count of spent outputs
-    that is not the count of inputs, an unknown flag.
+    ``spent`` are the outputs that its inputs spend, in order. ChainError for what would abort the
+    process: an index out of range, another count of spent outputs, an unknown flag.
     """
     if not 0 <= index < len(tx.vin):
         raise ChainError(f"the transaction has {len(tx.vin)} inputs, none is number {index}")
+    return _verify(tx, spent, (index,), flags) is None
+
+
+def failing_input(tx: CTransaction, spent: Sequence[CTxOut], flags: int = ALL_FLAGS) -> int | None:
+    """The first input that may not spend its output, None if all may; as ``verify_input``."""
+    return _verify(tx, spent, range(len(tx.vin)), flags)
+
+
+def _verify(
+    tx: CTransaction, spent: Sequence[CTxOut], indexes: Sequence[int], flags: int
+) -> int | None:
     if len(spent) != len(tx.vin):
         raise ChainError(f"{len(tx.vin)} inputs need {len(tx.vin)} spent outputs, not {len(spent)}")
     if flags < 0 or flags & ~ALL_FLAGS:
-        raise ChainError(f"unknown script verification flags: 0x{flags & ~ALL_FLAGS:x}")
-    outputs = [
-        pbk.TransactionOutput(fast_script(bytes(out.scriptPubKey)), int(out.nValue))
-        for out in spent
-    ]
+        raise ChainError(f"unknown script verification flags in 0x{flags:x}")
+    scripts = [fast_script(bytes(out.scriptPubKey)) for out in spent]
+    values = [int(out.nValue) for out in spent]
     kernel_tx = fast_tx(serialize(tx))
+    outputs = [pbk.TransactionOutput(s, v) for s, v in zip(scripts, values, strict=True)]
     data = PrecomputedTransactionData(kernel_tx, outputs)
-    script = fast_script(bytes(spent[index].scriptPubKey))
     try:
-        return bool(script.verify(int(spent[index].nValue), kernel_tx, data, index, flags))
+        for n in indexes:
+            if not scripts[n].verify(values[n], kernel_tx, data, n, flags):
+                return n
     except pbk.ScriptVerifyException as error:
-        raise ChainError(f"script verification was called wrongly: {error}") from error
+        raise ChainError(f"script verification refuses these arguments: {error}") from error
+    return None
 
 
 def fast_block(raw: bytes) -> Any:

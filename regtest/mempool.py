@@ -1,7 +1,7 @@
 """A small mempool over the index: what Bitcoin's consensus asks of the next block, then policy.
 
 Entries stand in order of arrival, which is topological because orphans are refused. Scripts are
-verified by libbitcoinkernel with every flag; the rest of consensus is checked here.
+verified by libbitcoinkernel with every flag, the rest of consensus is in ``rules.py``.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,30 +9,13 @@ from dataclasses import dataclass
 
 from bitcoin.core import CTransaction, CTxOut
 
-from protocol.bitcoin.script import LOCKTIME_THRESHOLD
-from protocol.bitcoin.tx import (
-    MAX_MONEY_SATS,
-    SEQUENCE_FINAL,
-    WITNESS_SCALE,
-    serialize,
-    txid,
-    vsize_of_weight,
-    weight,
-    without_witness,
-)
+from protocol.bitcoin.tx import txid, vsize_of_weight, weight
 from protocol.errors import ConsensusError, PolicyError
-from regtest import policy
-from regtest.blocks import MAX_BLOCK_WEIGHT
+from regtest import policy, rules
 from regtest.chain import Utxo
 from regtest.index import Index, spent_keys
 
-_SEQUENCE_DISABLED = 1 << 31
-_SEQUENCE_TIME = 1 << 22
-_SEQUENCE_MASK = 0xFFFF
-_SEQUENCE_TIME_UNIT_S = 512
-_NULL_KEY = bytes(32) + b"\xff" * 4
-
-VerifyInput = Callable[[CTransaction, int, Sequence[CTxOut]], bool]
+FailingInput = Callable[[CTransaction, Sequence[CTxOut]], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +46,9 @@ class Entry:
 class Mempool:
     """Transactions that are valid on top of the index's tip."""
 
-    def __init__(self, index: Index, verify_input: VerifyInput, *, policy_model: bool) -> None:
+    def __init__(self, index: Index, failing_input: FailingInput, *, policy_model: bool) -> None:
         self._index = index
-        self._verify_input = verify_input
+        self._failing_input = failing_input
         self._policy_model = policy_model
         self._entries: dict[bytes, Entry] = {}
         self._spenders: dict[bytes, bytes] = {}
@@ -101,25 +84,29 @@ class Mempool:
 
     def examine(self, tx: CTransaction) -> Entry:
         """The entry that ``tx`` would be; ConsensusError if no next block could hold it."""
-        _check_shape(tx)
+        rules.check_shape(tx)
         keys = spent_keys(tx)
         coins = tuple(self._coin(key) for key in keys)
-        fee = _check_values(tx, coins)
-        next_height, median_time = (
-            self._index.tip.ref.height + 1,
-            self._index.tip.header.median_time,
-        )
-        _check_locks(tx, coins, next_height, median_time, self._median_time_before)
-        spent = [coin.coin.output for coin in coins]
-        for n in range(len(keys)):
-            if not self._verify_input(tx, n, spent):
-                raise ConsensusError(f"block-script-verify-flag-failed, input {n}")
+        fee = rules.fee_of(tx, coins)
+        tip = self._index.tip.header
+        now = tip.ref.height + 1, tip.median_time
+        rules.check_final(tx, *now)
+        rules.check_ripe(tx, coins, *now, self._median_time_before)
+        bad = self._failing_input(tx, [coin.coin.output for coin in coins])
+        if bad is not None:
+            raise ConsensusError(f"block-script-verify-flag-failed, input {bad}")
         return Entry(txid(tx), tx, keys, coins, fee, weight(tx))
 
     def check_policy(self, entry: Entry) -> tuple[Entry, ...]:
-        """The entries it would replace; PolicyError if the model would not relay it."""
+        """The entries it would replace; PolicyError if the model would not relay it.
+
+        ConsensusError if it spends what it would replace.
+        """
         direct = self._conflicts(entry)
         evicted = self._with_descendants(direct)
+        gone = {old.txid for old in evicted}
+        if gone & entry.parents:
+            raise ConsensusError("bad-txns-spends-conflicting-tx")
         if not self._policy_model:
             if direct:
                 raise PolicyError("txn-mempool-conflict")
@@ -129,9 +116,6 @@ class Mempool:
         )
         policy.check_standard(candidate)
         policy.check_fee(candidate)
-        gone = {old.txid for old in evicted}
-        if gone & entry.parents:
-            raise PolicyError("bad-txns-spends-conflicting-tx")
         ancestors = self._ancestors(entry.parents)
         family = {old.txid for old in ancestors}
         siblings = [e for e in self.entries if e.parents & family and e.txid not in gone | family]
@@ -248,65 +232,3 @@ class Mempool:
                     cluster.append(old)
                     grew = True
         return cluster
-
-
-def _check_shape(tx: CTransaction) -> None:
-    """What Core's CheckTransaction asks."""
-    if not tx.vin:
-        raise ConsensusError("bad-txns-vin-empty")
-    if not tx.vout:
-        raise ConsensusError("bad-txns-vout-empty")
-    if len(serialize(without_witness(tx))) * WITNESS_SCALE > MAX_BLOCK_WEIGHT:
-        raise ConsensusError("bad-txns-oversize")
-    total = 0
-    for out in tx.vout:
-        if out.nValue < 0:
-            raise ConsensusError("bad-txns-vout-negative")
-        if out.nValue > MAX_MONEY_SATS:
-            raise ConsensusError("bad-txns-vout-toolarge")
-        total += out.nValue
-    if total > MAX_MONEY_SATS:
-        raise ConsensusError("bad-txns-txouttotal-toolarge")
-    keys = spent_keys(tx)
-    if len(set(keys)) != len(keys):
-        raise ConsensusError("bad-txns-inputs-duplicate")
-    if keys == (_NULL_KEY,):
-        raise ConsensusError("coinbase")
-    if _NULL_KEY in keys:
-        raise ConsensusError("bad-txns-prevout-null")
-
-
-def _check_values(tx: CTransaction, coins: Sequence[Utxo]) -> int:
-    """The fee in sats."""
-    fee = sum(coin.sats for coin in coins) - sum(int(out.nValue) for out in tx.vout)
-    if fee < 0:
-        raise ConsensusError("bad-txns-in-belowout")
-    return fee
-
-
-def _check_locks(
-    tx: CTransaction,
-    coins: Sequence[Utxo],
-    next_height: int,
-    median_time: int,
-    median_time_before: Callable[[int], int],
-) -> None:
-    """Coinbase maturity, lock time (BIP113) and relative locks (BIP68) in the next block."""
-    if not all(coin.mature_at(next_height) for coin in coins):
-        raise ConsensusError("bad-txns-premature-spend-of-coinbase")
-    now = next_height if tx.nLockTime < LOCKTIME_THRESHOLD else median_time
-    if tx.nLockTime >= now and any(txin.nSequence != SEQUENCE_FINAL for txin in tx.vin):
-        raise ConsensusError("bad-txns-nonfinal")
-    if tx.nVersion & 0xFFFFFFFF < 2:
-        return
-    for txin, coin in zip(tx.vin, coins, strict=True):
-        if txin.nSequence & _SEQUENCE_DISABLED:
-            continue
-        since = next_height if coin.height is None else coin.height
-        span = txin.nSequence & _SEQUENCE_MASK
-        if txin.nSequence & _SEQUENCE_TIME:
-            start = median_time_before(since)
-            if start + span * _SEQUENCE_TIME_UNIT_S > median_time:
-                raise ConsensusError("bad-txns-nonfinal, contains a non-BIP68-final transaction")
-        elif since + span > next_height:
-            raise ConsensusError("bad-txns-nonfinal, contains a non-BIP68-final transaction")

@@ -1,4 +1,4 @@
-"""States of a run to continue from: what a chunk task carries, and the log a trace keeps of them."""
+"""States of a run to continue from: what a chunk task carries, and the log that a trace keeps."""
 
 from bisect import bisect_right
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ _ENTRY_BYTES: Final = 512
 class Checkpoint:
     """A machine before step ``step``: its registers and the memory pages written since the start.
 
-    A page number counts pages of 4096 bytes in the machine's one memory array, which the image alone
-    lays out. Page contents are immutable and shared between the checkpoints of a log.
+    A page number counts pages of 4096 bytes in the machine's one memory array, which the image
+    alone lays out. Page contents are immutable and shared between the checkpoints of a log.
     """
 
     step: int

@@ -13,9 +13,9 @@ from riscv_vm.record import BLOCK_RECORDS, Block, Record
 class Chunk:
     """Every block and node of a power of four of steps; indices count from the chunk's start."""
 
-    def __init__(self, tile: Tile, steps: int, width: int) -> None:
+    def __init__(self, tile: Tile, steps: int, width: int, lanes: int | None = None) -> None:
         """``tile`` holds at least the ``steps`` records; ``width`` is the node size in bytes."""
-        self._tile, self._width, self._lanes = tile, width, vector_lanes()
+        self._tile, self._width, self._lanes = tile, width, lanes or vector_lanes()
         kernels = HASHING[self._lanes, width]
         slots = [max(1, steps // (4 * self._lanes))]
         blocks = steps // BLOCK_RECORDS

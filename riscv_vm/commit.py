@@ -1,7 +1,7 @@
 """The compiled loops of the commitment: records of a tile -> nodes -> chunk roots.
 
-A tile is recorded, hashed to one slot of ``lanes`` nodes and joined, like a carry, with the slots of
-the tiles before it. So a chunk needs one slot a level, and a trace is never stored.
+A tile is recorded, hashed to one slot of ``lanes`` nodes and joined, like a carry, with the slots
+of the tiles before it. So a chunk needs one slot a level, and a trace is never stored.
 """
 
 from collections.abc import Callable
@@ -66,8 +66,8 @@ def _commit(lanes: int, words: int, sources: int) -> Callable[..., Any]:
     def commit(core, pc, chunk_steps, roots, padding, tile, nodes, last):  # type: ignore[no-untyped-def]
         """Run len(roots) chunks from text index ``pc``; ``roots[i]`` = the node of chunk i.
 
-        ``padding`` holds the node on the level of a tile's slot behind HALT and behind TRAP. Returns
-        (pc, steps executed).
+        ``padding`` holds the node on the level of a tile's slot behind HALT and behind TRAP.
+        Returns (pc, steps executed).
         """
         _ = sources
         halt = uint64(len(core.code) - 1)

@@ -1,7 +1,7 @@
 """The FAST machine: the reference machine's names over compiled loops.
 
-It runs to the end, records the steps of one stretch, or hashes chunk after chunk. Compilation happens on
-first use; ``warm_up`` does it ahead of time.
+It runs to the end, records the steps of one stretch, or hashes chunk after chunk. Kernels compile
+on first use; ``prove.warm_up`` does it ahead of time.
 """
 
 from collections.abc import Callable
@@ -100,13 +100,18 @@ class Machine:
         return tile
 
     def watch(self, count: int, last: I64, address: int) -> int:
-        """Like ``run``; ``last[r]`` and ``last[WATCHED]`` become the last steps that wrote x_r and the
-        memory word at ``address``."""
+        """Like ``run``, and note the last writers: of x_r in ``last[r]``, of the memory word at
+        ``address`` in ``last[WATCHED]``."""
         return self._advance(run_watch, self.steps, self.steps + count, _NO_TILE, last, address)
 
-    def commit(self, chunks: int, chunk_steps: int, width: int) -> list[bytes]:
-        """Execute ``chunks`` chunks, the absorbing steps too, and return their nodes."""
-        lanes = vector_lanes()
+    def commit(
+        self, chunks: int, chunk_steps: int, width: int, lanes: int | None = None
+    ) -> list[bytes]:
+        """Execute ``chunks`` chunks, the absorbing steps too, and return their nodes.
+
+        ``lanes`` (4, 8 or 16) is what suits this host unless given; it changes no node.
+        """
+        lanes = lanes or vector_lanes()
         roots = np.zeros((chunks, SLOT_WORDS), dtype=np.uint32)
         index, done = HASHING[lanes, check_width(width)].commit(
             self.core,

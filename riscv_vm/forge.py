@@ -1,4 +1,4 @@
-"""A machine that lies once, for rehearsing disputes: one forged record, then honest steps from there."""
+"""A machine that lies once, for rehearsing disputes: one forged record, then honest steps."""
 
 from dataclasses import dataclass
 
@@ -25,13 +25,15 @@ class ForgingMachine(Machine):
         super().__init__(image, data)
         self.forgery = forgery
 
-    def commit(self, chunks: int, chunk_steps: int, width: int) -> list[bytes]:
+    def commit(
+        self, chunks: int, chunk_steps: int, width: int, lanes: int | None = None
+    ) -> list[bytes]:
         roots: list[bytes] = []
         for _ in range(chunks):
             if self.steps <= self.forgery.step < self.steps + chunk_steps:
-                roots.append(Chunk(self.record(chunk_steps), chunk_steps, width).root)
+                roots.append(Chunk(self.record(chunk_steps), chunk_steps, width, lanes).root)
             else:
-                roots += super().commit(1, chunk_steps, width)
+                roots += super().commit(1, chunk_steps, width, lanes)
         return roots
 
     def _advance(

@@ -181,7 +181,7 @@ class _Load:
 
 
 def load_elf(elf: bytes) -> ProgramImage:
-    """The image in a 32-bit little-endian RISC-V executable; ImageError if the machine cannot run it."""
+    """The image in a 32-bit RISC-V executable; ImageError if the machine cannot run it."""
     entry, program_headers, section_headers = _header(elf)
     loads = sorted(_loads(elf, *program_headers), key=lambda load: load.base)
     for lower, upper in pairwise(loads):
@@ -282,7 +282,8 @@ def _text(elf: bytes, code: list[_Load]) -> tuple[int, bytes]:
 def _check_data(data: list[_Load]) -> None:
     if data and data[0].base < DATA_BASE_MIN:
         raise ImageError(
-            f"segment 0x{data[0].address:x} lies below 0x{DATA_BASE_MIN:x}, where every access traps"
+            f"segment 0x{data[0].address:x} lies below 0x{DATA_BASE_MIN:x}, where accesses trap: "
+            "link it higher"
         )
     total = sum(load.end - load.base for load in data)
     if total > DATA_BYTES_MAX:
@@ -306,7 +307,7 @@ def _check_text(image: ProgramImage) -> None:
     lost = (offsets < 0) | (offsets >= len(image.text)) | (offsets % 4 != 0)
     if lost.any():
         pc = image.text_base + 4 * int(jumps[lost][0])
-        raise ImageError(f"the jump at 0x{pc:x} leaves the text segment")
+        raise ImageError(f"the jump at 0x{pc:x} leads to no instruction of the text segment")
     if falls_through(text)[-1]:
         raise ImageError(
             f"the last instruction, at 0x{image.text_end - 4:x}, can run off the end of the text"

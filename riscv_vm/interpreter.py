@@ -1,10 +1,10 @@
 """The compiled loops of the fast machine. Everything here runs under numba; ``fast`` calls it.
 
-One interpreter body is compiled three times: PLAIN only executes, RECORD also writes the records of its
-steps into a tile, WATCH also notes the last step that wrote each register and one memory word.
+One interpreter body is compiled three times: PLAIN only executes, RECORD also writes the records of
+its steps into a tile, WATCH also notes the last step that wrote each register and one memory word.
 
-numba widens uint32 op uint32 to 64 bits: every result is wrapped again. A text index is a uint64, since
-a signed one would be checked for a negative value on every access.
+numba widens uint32 op uint32 to 64 bits: every result is wrapped again. A text index is a uint64,
+since a signed one would be checked for a negative value on every access.
 """
 
 from collections.abc import Callable
@@ -42,8 +42,6 @@ from riscv_vm.program import (
     ECALL,
     JAL,
     JALR,
-    JUMP,
-    JUMP_REGISTER,
     LB,
     LBU,
     LH,
@@ -57,9 +55,6 @@ from riscv_vm.program import (
     NOP,
     OR,
     ORI,
-    PROBE_BYTE,
-    PROBE_HALF,
-    PROBE_WORD,
     REM,
     REMU,
     SB,
@@ -85,7 +80,7 @@ from riscv_vm.program import (
 
 PLAIN, RECORD, WATCH = 0, 1, 2
 WATCHED: Final = 33
-"""Index of the watched memory word in ``last``; 1..31 are the registers, 32 takes what is not written."""
+"""Index of the watched memory word in ``last``; 1..31 are registers, 32 stands for no write."""
 
 _ONE: Final = np.uint64(1)
 _TWO: Final = np.uint64(2)
@@ -159,7 +154,8 @@ def _interpreter(mode: int, sources: int) -> Callable[..., Any]:
     def loop(core, pc, step, stop, tile, last, watched):  # type: ignore[no-untyped-def]
         """Run from text index ``pc`` and number ``step`` until ``stop`` or a sentinel.
 
-        The number indexes ``tile`` (RECORD) or is the step's own (WATCH). Returns (pc, next number).
+        The number indexes ``tile`` (RECORD) or is the step's own (WATCH). Returns the next
+        (pc, step).
         """
         _ = sources
         code, registers, memory, dirty, regions = (
@@ -253,17 +249,9 @@ def _interpreter(mode: int, sources: int) -> Callable[..., Any]:
                 after = uint64(imm) if a < b else after
             elif op == BGEU:
                 after = uint64(imm) if a >= b else after
-            elif op == JUMP:
-                after = uint64(imm)
             elif op == JAL:
                 value = uint32(base + uint32(after << _TWO))
                 after = uint64(imm)
-            elif op == JUMP_REGISTER:
-                target = uint32((uint32(a + imm) & uint32(0xFFFF_FFFE)) - base)
-                after = uint64(target >> 2)
-                if target & 3 or after >= halt:
-                    pc = trap
-                    break
             elif op == JALR:
                 value = uint32(base + uint32(after << _TWO))
                 target = uint32((uint32(a + imm) & uint32(0xFFFF_FFFE)) - base)
@@ -271,53 +259,23 @@ def _interpreter(mode: int, sources: int) -> Callable[..., Any]:
                 if target & 3 or after >= halt:
                     pc = trap
                     break
-            elif op == LW:
+            elif op in (LW, LH, LHU, LB, LBU):
                 address = uint32(a + imm)
                 place = _place(address, data_base, data_size, stack_first, regions)
-                if address & 3 or place == _MISS:
+                span = 3 if op == LW else (1 if op in (LH, LHU) else 0)
+                if address & span or place == _MISS:
                     pc = trap
                     break
-                value = memory[place]
-            elif op == LBU:
-                address = uint32(a + imm)
-                place = _place(address, data_base, data_size, stack_first, regions)
-                if place == _MISS:
-                    pc = trap
-                    break
-                value = uint32((memory[place] >> ((address & 3) << 3)) & 255)
-            elif op == LB:
-                address = uint32(a + imm)
-                place = _place(address, data_base, data_size, stack_first, regions)
-                if place == _MISS:
-                    pc = trap
-                    break
-                value = uint32((memory[place] >> ((address & 3) << 3)) & 255)
-                value = uint32((value ^ 128) - 128)
-            elif op == LHU:
-                address = uint32(a + imm)
-                place = _place(address, data_base, data_size, stack_first, regions)
-                if address & 1 or place == _MISS:
-                    pc = trap
-                    break
-                value = uint32((memory[place] >> ((address & 3) << 3)) & 0xFFFF)
-            elif op == LH:
-                address = uint32(a + imm)
-                place = _place(address, data_base, data_size, stack_first, regions)
-                if address & 1 or place == _MISS:
-                    pc = trap
-                    break
-                value = uint32((memory[place] >> ((address & 3) << 3)) & 0xFFFF)
-                value = uint32((value ^ 0x8000) - 0x8000)
-            elif op == PROBE_WORD or op == PROBE_HALF or op == PROBE_BYTE:
-                address = uint32(a + imm)
-                span = 3 if op == PROBE_WORD else (1 if op == PROBE_HALF else 0)
-                if (
-                    address & span
-                    or _place(address, data_base, data_size, stack_first, regions) == _MISS
-                ):
-                    pc = trap
-                    break
-            elif op == SW or op == SH or op == SB:
+                value = uint32(memory[place] >> ((address & 3) << 3))
+                if op == LH:
+                    value = uint32(int32(value << 16) >> 16)
+                elif op == LHU:
+                    value = uint32(value & 0xFFFF)
+                elif op == LB:
+                    value = uint32(int32(value << 24) >> 24)
+                elif op == LBU:
+                    value = uint32(value & 0xFF)
+            elif op in (SW, SH, SB):
                 address = uint32(a + imm)
                 place = _place(address, data_base, data_size, stack_first, regions)
                 span = 3 if op == SW else (1 if op == SH else 0)
@@ -349,7 +307,7 @@ def _interpreter(mode: int, sources: int) -> Callable[..., Any]:
                 tile.waddr[step] = (
                     uint32(NOWRITE) if rd == _NONE else uint32(REGISTER_BASE) + uint32(rd << _TWO)
                 )
-                tile.wval[step] = value
+                tile.wval[step] = uint32(0) if rd == _NONE else value
                 tile.next_pc[step] = uint32(base + uint32(after << _TWO))
             if mode == WATCH:
                 last[rd] = step

@@ -1,7 +1,7 @@
-"""RV32IM: memory map, sentinels, encodings and disassembly. The only constants the two machines share.
+"""RV32IM: memory map, sentinels, encodings, disassembly. The only constants the two machines share.
 
-Encodings follow the RISC-V Unprivileged ISA manual (RV32I 2.1, M 2.0). MISC-MEM with funct3 = 0 is a
-no-operation whatever its other fields hold; fence.i, CSR and privileged instructions do not decode.
+Encodings follow the RISC-V Unprivileged ISA manual (RV32I 2.1, M 2.0). MISC-MEM with funct3 = 0 is
+a no-operation whatever else it holds; fence.i, CSR and privileged instructions do not decode.
 """
 
 from dataclasses import dataclass
@@ -156,7 +156,7 @@ def decode(word: int) -> Instruction | None:
 
 
 def immediate(word: int, layout: Format) -> int:
-    """The immediate of ``word`` as a signed integer (manual, section 2.3); 0 where there is none."""
+    """The immediate of ``word`` as a signed integer (manual, section 2.3); 0 if there is none."""
     if layout in (Format.I, Format.LOAD):
         return _signed(word >> 20, 12)
     if layout is Format.SHIFT:

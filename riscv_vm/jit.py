@@ -2,11 +2,14 @@
 
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from llvmlite import binding
 from numba import config, njit
+
+Kernel = Callable[..., Any]
 
 
 def _fingerprint() -> int:
@@ -19,28 +22,28 @@ SOURCES: Final = _fingerprint()
 covers what a function closes over, but not the files that its callees and constants come from."""
 
 
-def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile ``function`` for the types of its first call; without a cache if none can be written."""
-    options = {"error_model": "numpy", "nogil": True}
+def jit(function: Kernel) -> Kernel:
+    """Compile ``function`` on its first call; without a cache if none can be written."""
     try:
-        compiled = njit(cache=True, **options)(function)
+        return cast(Kernel, njit(function, cache=True, error_model="numpy", nogil=True))
     except RuntimeError:  # numba found no folder to write to
-        compiled = njit(**options)(function)
-    return compiled  # type: ignore[no-any-return]
+        return cast(Kernel, njit(function, error_model="numpy", nogil=True))
 
 
-def inline(function: Callable[..., Any]) -> Callable[..., Any]:
+def inline(function: Kernel) -> Kernel:
     """Compile ``function`` into each of its callers."""
-    return njit(forceinline=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return cast(Kernel, njit(function, forceinline=True, error_model="numpy"))
 
 
+@cache
 def vector_lanes() -> int:
     """How many BLAKE3 messages to hash at once on this host: 16 with AVX2 or AVX-512, else 8.
 
     NUMBA_CPU_FEATURES, which limits what numba emits, limits this too.
     """
-    if config.CPU_FEATURES is not None:
-        features = {name[1:] for name in config.CPU_FEATURES.split(",") if name.startswith("+")}
+    limit: str | None = getattr(config, "CPU_FEATURES", None)
+    if limit is not None:
+        features = {name[1:] for name in limit.split(",") if name.startswith("+")}
     else:
         features = {name for name, has in binding.get_host_cpu_features().items() if has}
     return 16 if features & {"avx2", "avx512f"} else 8

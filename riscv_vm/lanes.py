@@ -1,13 +1,14 @@
 """BLAKE3 of many short messages at once, one message a vector lane, as numba intrinsics.
 
-Every message is at most 64 bytes: one compression with the flags CHUNK_START, CHUNK_END and ROOT, so a
-lane is a plain standard BLAKE3 hash (BLAKE3 specification, section 2). Only generic LLVM vector
-operations are emitted; LLVM legalises them for whatever the host has (AVX-512, AVX2, SSE2, NEON).
+Every message is at most 64 bytes: one compression with the flags CHUNK_START, CHUNK_END and ROOT,
+so a lane is a plain standard BLAKE3 hash (BLAKE3 specification, section 2). Only generic vector
+operations are emitted; LLVM legalises them for what the host has (AVX-512, AVX2, SSE2, NEON).
 
 Nodes lie planar: word w of the ``lanes`` nodes of slot s is the vector at
 ``nodes[(8 * s + w) * lanes]``. A 20-byte node uses words 0..4 of a slot.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from llvmlite import ir
@@ -26,6 +27,10 @@ _COLUMNS: Final = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))
 _DIAGONALS: Final = ((0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
 _ROUNDS: Final = 7
 _WORD: Final = ir.IntType(32)
+
+_intrinsic: Final[Callable[[Callable[..., Any]], Callable[..., Any]]] = intrinsic(
+    prefer_literal=True
+)
 
 Value = Any  # llvmlite's ir.Value; the library has no types
 
@@ -63,7 +68,7 @@ class _Lanes:
         return self.builder.call(function, [value, value, self.constant(count)])
 
     def compress(self, message: list[Value | None], length: int) -> list[Value]:
-        """The 8 output words of messages of ``length`` bytes; None is a word of the zero padding."""
+        """The 8 output words for messages of ``length`` bytes; None is a word of zero padding."""
         builder = self.builder
         state = [self.constant(word) for word in (*_IV, *_IV[:4], 0, 0, length, _FLAGS)]
 
@@ -92,10 +97,18 @@ def _slot(builder: Any, base: Value, slot: Value, lanes: int, word: int) -> Valu
     return builder.gep(base, [builder.add(offset, ir.Constant(slot.type, word * lanes))])
 
 
-@intrinsic(prefer_literal=True)
-def leaf_nodes(  # type: ignore[no-untyped-def]
-    context, lanes, words, waddr, wval, next_pc, at, nodes, slot
-):
+@_intrinsic
+def leaf_nodes(
+    context: Any,
+    lanes: Any,
+    words: Any,
+    waddr: Any,
+    wval: Any,
+    next_pc: Any,
+    at: Any,
+    nodes: Any,
+    slot: Any,
+) -> Any:
     """The block nodes of the 4 * lanes records from index ``at``, as slot ``slot`` of ``nodes``.
 
     ``lanes`` and ``words`` (5 or 8 per node) are literals, the arrays contiguous uint32.
@@ -114,12 +127,12 @@ def leaf_nodes(  # type: ignore[no-untyped-def]
                 quarters.append(
                     emitter.load(builder.gep(base, [builder.add(arguments[5], offset)]))
                 )
-            even = [emitter.every_second(*pair, 0) for pair in (quarters[:2], quarters[2:])]
-            odd = [emitter.every_second(*pair, 1) for pair in (quarters[:2], quarters[2:])]
-            message[field] = emitter.every_second(*even, 0)
-            message[3 + field] = emitter.every_second(*odd, 0)
-            message[6 + field] = emitter.every_second(*even, 1)
-            message[9 + field] = emitter.every_second(*odd, 1)
+            even = [emitter.every_second(quarters[i], quarters[i + 1], 0) for i in (0, 2)]
+            odd = [emitter.every_second(quarters[i], quarters[i + 1], 1) for i in (0, 2)]
+            message[field] = emitter.every_second(even[0], even[1], 0)
+            message[3 + field] = emitter.every_second(odd[0], odd[1], 0)
+            message[6 + field] = emitter.every_second(even[0], even[1], 1)
+            message[9 + field] = emitter.every_second(odd[0], odd[1], 1)
         target = _data(context, builder, signature.args[6], arguments[6])
         hashes = emitter.compress(message, 48)
         for word in range(word_count):
@@ -129,9 +142,11 @@ def leaf_nodes(  # type: ignore[no-untyped-def]
     return signature, emit
 
 
-@intrinsic(prefer_literal=True)
-def parent_nodes(context, lanes, words, nodes, left, right, slot):  # type: ignore[no-untyped-def]
-    """The parents of neighbours in slots ``left`` and ``right`` (in this order), as slot ``slot``."""
+@_intrinsic
+def parent_nodes(
+    context: Any, lanes: Any, words: Any, nodes: Any, left: Any, right: Any, slot: Any
+) -> Any:
+    """The parents of the neighbours in slots ``left``, ``right`` (in a row), as slot ``slot``."""
     lane_count, word_count = lanes.literal_value, words.literal_value
     signature = types.void(lanes, words, nodes, left, right, slot)
 

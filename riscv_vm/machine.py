@@ -1,10 +1,10 @@
-"""The REFERENCE machine: one readable, total step at a time. The fast machine and the scripts follow it.
+"""The REFERENCE machine: one readable, total step at a time. Fast machine and scripts follow it.
 
 ``next_step`` is the specification: a pure function from a state to what one step reads and writes.
 Every function of an instruction class has the same three parts: operands, effect, successor.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -24,7 +24,6 @@ from riscv_vm.isa import (
     STACK_TOP,
     TRAP,
     WORD_MASK,
-    Format,
     Instruction,
     decode,
 )
@@ -49,7 +48,7 @@ and sh merge into."""
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: the instruction word at ``pc`` (0 at a sentinel), what it reads, what it commits."""
+    """One step: the instruction word at ``pc`` (0 at a sentinel), what it reads and commits."""
 
     pc: int
     opcode: int
@@ -244,7 +243,7 @@ def _ebreak(state: State, i: Instruction) -> _Effect:
 
 
 _Execute = Callable[[State, Instruction], _Effect]
-_EXECUTE: Final[dict[str, _Execute]] = (
+_EXECUTE: Final[Mapping[str, _Execute]] = (
     dict.fromkeys(_ARITHMETIC, _register_register)
     | dict.fromkeys(
         ("addi", "slti", "sltiu", "xori", "ori", "andi", "slli", "srli", "srai"),
@@ -312,7 +311,7 @@ def check_successor(state: State, record: Record) -> None:
     """ImageError unless ``record`` leads from ``state`` to another state of the machine."""
     waddr, wval, next_pc = record
     register = register_address(1) <= waddr <= register_address(31)
-    place = waddr == NOWRITE or waddr % 4 == 0 and (register or state.writable(waddr))
+    place = waddr == NOWRITE or (waddr % 4 == 0 and (register or state.writable(waddr)))
     if not place or not 0 <= wval <= WORD_MASK:
         raise ImageError(f"no step writes 0x{wval:x} to 0x{waddr:x}")
     if next_pc not in SENTINELS and not state.image.in_text(next_pc):
@@ -320,7 +319,7 @@ def check_successor(state: State, record: Record) -> None:
 
 
 def trace(image: ProgramImage, data: bytes = b"") -> Iterator[Step]:
-    """The steps of a run, up to and including the one that reaches a sentinel; endless if none does."""
+    """The steps of a run, the one that reaches a sentinel included; endless if none does."""
     machine = Machine(image, data)
     while not machine.ended:
         yield machine.step()
@@ -341,4 +340,4 @@ def step_limit(log4_steps: int) -> int:
     """N = 4^log4_steps; ImageError outside 1..15."""
     if not 1 <= log4_steps <= LOG4_STEPS_MAX:
         raise ImageError(f"log4-steps is {log4_steps}; choose 1 to {LOG4_STEPS_MAX}")
-    return 4**log4_steps
+    return 1 << 2 * log4_steps

@@ -1,8 +1,8 @@
 """An image made ready for the fast machine: predecoded instructions and one array for all memory.
 
-An instruction is one u64: op | rd << 8 | rs1 << 16 | rs2 << 24 | imm << 32. Branch and jump immediates
-are indices into the text; lui and auipc load a constant; an instruction whose result goes to x0 becomes
-one that writes nothing. ``NO_REGISTER`` stands for rd where nothing is written.
+An instruction is one u64: op | rd << 8 | rs1 << 16 | rs2 << 24 | imm << 32. Branch and jump
+immediates are indices into the text; lui and auipc load a constant; rd is ``NO_REGISTER`` where no
+register is written, x0 included.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from riscv_vm.image import STACK, ProgramImage, Segment, input_region
 from riscv_vm.isa import ENCODINGS, INPUT_BASE, Format
-from riscv_vm.text import ROW_OF_NAME, DecodedText, decode_text
+from riscv_vm.text import ROW_OF_NAME, DecodedText, decode_text, rows_of
 
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
@@ -25,65 +25,38 @@ NO_REGISTER: Final = 32
 PAGE_WORDS: Final = 1024
 
 _number = count()
-NOP, CONST, JUMP, JAL, JUMP_REGISTER, JALR = (next(_number) for _ in range(6))
+NOP, CONST, JAL, JALR = (next(_number) for _ in range(4))
 BEQ, BNE, BLT, BGE, BLTU, BGEU = (next(_number) for _ in range(6))
 LB, LH, LW, LBU, LHU, SB, SH, SW = (next(_number) for _ in range(8))
-PROBE_BYTE, PROBE_HALF, PROBE_WORD = (next(_number) for _ in range(3))
 ADDI, SLTI, SLTIU, XORI, ORI, ANDI, SLLI, SRLI, SRAI = (next(_number) for _ in range(9))
 ADD, SUB, SLL, SLT, SLTU, XOR, SRL, SRA, OR, AND = (next(_number) for _ in range(10))
 MUL, MULH, MULHSU, MULHU, DIV, DIVU, REM, REMU = (next(_number) for _ in range(8))
 ECALL, EBREAK = (next(_number) for _ in range(2))
 
+_WRITING: Final = (Format.R, Format.I, Format.SHIFT, Format.LOAD, Format.U, Format.J)
 _RENAMED: Final = {"lui": CONST, "auipc": CONST, "fence": NOP}
-_WITHOUT_RESULT: Final = {
-    JAL: JUMP,
-    JALR: JUMP_REGISTER,
-    LB: PROBE_BYTE,
-    LBU: PROBE_BYTE,
-    LH: PROBE_HALF,
-    LHU: PROBE_HALF,
-    LW: PROBE_WORD,
-}
-
-
-def _op_of_row() -> U8:
-    """The op of each row of the opcode table."""
-    ops = (_RENAMED.get(e.name, globals().get(e.name.upper())) for e in ENCODINGS)
-    return np.array(list(ops), dtype=np.uint8)
-
-
-def _op_without_result() -> U8:
-    """The op that replaces an op whose rd is x0."""
-    table = np.full(256, NOP, dtype=np.uint8)
-    for op, replacement in _WITHOUT_RESULT.items():
-        table[op] = replacement
-    return table
+_OP_OF_ROW: Final = np.array(
+    [_RENAMED.get(e.name, globals().get(e.name.upper())) for e in ENCODINGS], dtype=np.uint8
+)
 
 
 def predecode(words: U32, text_base: int) -> U64:
     """One u64 an instruction, and one at the end that traps, in case control got there."""
     text = decode_text(words)
-    formats = np.array([list(Format).index(e.format) for e in ENCODINGS], dtype=np.uint8)[text.row]
-
-    def has(*wanted: Format) -> NDArray[np.bool_]:
-        return np.isin(formats, [list(Format).index(f) for f in wanted])
-
-    op = _op_of_row()[text.row]
-    results = has(Format.R, Format.I, Format.SHIFT, Format.LOAD, Format.U, Format.J)
-    discards = results & (text.rd == 0)
-    op[discards] = _op_without_result()[op[discards]]
-    rd = np.where(results & ~discards, text.rd, np.uint8(NO_REGISTER))
-    imm = _operand(text, has(Format.B, Format.J), text_base)
-    code = op.astype(np.uint64)
+    writes = np.isin(text.row, rows_of(*_WRITING)) & (text.rd != 0)
+    rd = np.where(writes, text.rd, np.uint8(NO_REGISTER))
+    imm = _operand(text, text_base)
+    code = _OP_OF_ROW[text.row].astype(np.uint64)
     for shift, field in ((8, rd), (16, text.rs1), (24, text.rs2), (32, imm)):
         code |= field.astype(np.uint64) << np.uint64(shift)
     return np.append(code, np.uint64(EBREAK | NO_REGISTER << 8))
 
 
-def _operand(text: DecodedText, jumps: NDArray[np.bool_], text_base: int) -> U32:
+def _operand(text: DecodedText, text_base: int) -> U32:
     """Immediates as the machine wants them: target indices, and pc + imm for auipc."""
     imm = text.imm.astype(np.int64)
     index = np.arange(len(imm), dtype=np.int64)
+    jumps = np.isin(text.row, rows_of(Format.B, Format.J))
     imm = np.where(jumps, index + imm // 4, imm)
     here = text_base + 4 * index
     imm = np.where(text.row == ROW_OF_NAME["auipc"], here + imm, imm)

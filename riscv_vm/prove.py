@@ -15,70 +15,31 @@ A trace keeps chunk roots and checkpoints; what lies inside a chunk is computed 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from riscv_vm.checkpoint import MINIMUM_CAPACITY, Checkpoint, CheckpointLog
-from riscv_vm.fast import Machine, outcome
-from riscv_vm.forge import Forgery, ForgingMachine
-from riscv_vm.image import ImageError, ProgramImage
-from riscv_vm.isa import LOG4_STEPS_DEFAULT
-from riscv_vm.machine import step_limit
+from riscv_vm.checkpoint import Checkpoint
+from riscv_vm.execution import CHECKPOINT_STEPS, Execution
+from riscv_vm.fast import outcome
+from riscv_vm.forge import Forgery
+from riscv_vm.image import ProgramImage
 from riscv_vm.record import Outcome
-from riscv_vm.trace import Trace
-from riscv_vm.tree import WIDTH_DEFAULT, check_width
+from riscv_vm.trace import INIT, ReadPointer, Trace, TracedStep
+from riscv_vm.tree import WIDTHS
 
-LOG4_CHUNK_DEFAULT: Final = 8
-LOG4_CHUNK_MAX: Final = 10
-CHECKPOINT_STEPS: Final = 4**10
-"""A trace keeps a checkpoint this often: far enough apart to cost nothing, near enough to replay from
-in about two milliseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """A program on an input, and the shape of its commitment.
-
-    A chunk is 4^log4_chunk steps, or the whole trace if that is shorter; it never changes the root.
-    ImageError for a shape that cannot be.
-    """
-
-    image: ProgramImage
-    data: bytes = b""
-    log4_steps: int = LOG4_STEPS_DEFAULT
-    width: int = WIDTH_DEFAULT
-    log4_chunk: int = LOG4_CHUNK_DEFAULT
-    forgery: Forgery | None = None
-
-    def __post_init__(self) -> None:
-        step_limit(self.log4_steps)
-        check_width(self.width)
-        if not 1 <= self.log4_chunk <= LOG4_CHUNK_MAX:
-            raise ImageError(f"log4-chunk is {self.log4_chunk}; choose 1 to {LOG4_CHUNK_MAX}")
-
-    @property
-    def chunk_steps(self) -> int:
-        return 4 ** min(self.log4_chunk, self.log4_steps)
-
-    @property
-    def limit(self) -> int:
-        """N, the number of steps under the root."""
-        return 4**self.log4_steps
-
-    def machine(self, checkpoint: Checkpoint | None = None) -> Machine:
-        """The machine at reset, or at ``checkpoint``."""
-        if self.forgery is None:
-            machine = Machine(self.image, self.data)
-        else:
-            machine = ForgingMachine(self.image, self.data, self.forgery)
-        if checkpoint is not None:
-            machine.restore(checkpoint)
-        return machine
-
-    def log(self) -> CheckpointLog:
-        """An empty log with room for what this execution can write."""
-        writable = sum(segment.size for segment in self.image.memory)
-        interval = max(self.chunk_steps, min(CHECKPOINT_STEPS, self.limit))
-        return CheckpointLog(interval, MINIMUM_CAPACITY + 2 * writable)
+__all__ = [
+    "CHECKPOINT_STEPS",
+    "INIT",
+    "ChunkTask",
+    "Execution",
+    "Forgery",
+    "PrePass",
+    "ReadPointer",
+    "Trace",
+    "TracedStep",
+    "prove",
+    "prove_chunk",
+    "prove_chunks",
+    "warm_up",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +120,20 @@ def prove(execution: Execution, progress: Callable[[int], None] | None = None) -
         if progress:
             progress(machine.steps)
     return Trace(execution, outcome(machine), log, roots)
+
+
+def warm_up(widths: tuple[int, ...] = WIDTHS) -> None:
+    """Compile every kernel for nodes of ``widths`` bytes, or load it from the cache.
+
+    Takes some seconds after an installation and well under one later. Call it where a first proof
+    must not wait, in a worker's start for example.
+    """
+    two_steps = bytes.fromhex("13055000 73000000")  # addi a0, zero, 5; ecall
+    image = ProgramImage(entry=0x1000, text_base=0x1000, text=two_steps, data=())
+    for width in widths:
+        execution = Execution(image, log4_steps=2, width=width, log4_chunk=1)
+        for task in PrePass(execution, 1):
+            prove_chunks(execution, task)
+        trace = prove(execution)
+        trace.open(1)
+        trace.step(1)

@@ -1,6 +1,6 @@
 """The write record that a step commits, and how a run ends.
 
-A record is 12 bytes: waddr, wval and next_pc as little-endian 32-bit words. A block is four records.
+A record is 12 bytes: waddr, wval, next_pc as little-endian 32-bit words. A block is four records.
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""A whole text segment decoded at once: one numpy array per field, for the loader and the fast machine."""
+"""A whole text decoded at once, one array a field: for the loader and the fast machine."""
 
 from dataclasses import dataclass
 from typing import Final

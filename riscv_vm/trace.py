@@ -2,19 +2,17 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from riscv_vm.checkpoint import CheckpointLog
 from riscv_vm.chunk import Chunk
-from riscv_vm.fast import NEVER, I64, Machine, new_last
+from riscv_vm.execution import Execution
+from riscv_vm.fast import NEVER, Machine, new_last
 from riscv_vm.interpreter import WATCHED
 from riscv_vm.isa import REGISTER_BASE
 from riscv_vm.machine import UNUSED, Read, next_step
 from riscv_vm.record import BLOCK_RECORDS, SENTINEL_OF_END, Block, Outcome, Record, absorbing
-from riscv_vm.tree import Opening, check_node, grow, open_step, padding, root_level
-
-if TYPE_CHECKING:
-    from riscv_vm.prove import Execution
+from riscv_vm.tree import Opening, check_node, grow, open_step, padding
 
 INIT: Final = NEVER
 """The pointer of a word that nothing wrote before."""
@@ -45,7 +43,7 @@ class Trace:
     """The commitment to an execution: chunk roots and checkpoints, the rest by running again."""
 
     def __init__(
-        self, execution: "Execution", outcome: Outcome, log: CheckpointLog, roots: list[bytes]
+        self, execution: Execution, outcome: Outcome, log: CheckpointLog, roots: list[bytes]
     ) -> None:
         """``roots`` are the chunk roots up to the chunk in which the run ended."""
         self.execution, self.outcome = execution, outcome

@@ -1,8 +1,8 @@
 """The commitment: a binary tree over blocks of four write records, its openings and their verifier.
 
 Level 0 holds the block nodes, H(48 bytes of records); a node above is H(left || right); the root of
-N = 4^k steps is on level 2(k - 1). H is BLAKE3 cut to 20 or 32 bytes. Behind a sentinel every block is
-the same, so each level has one padding node.
+N = 4^k steps is on level 2(k - 1). H is BLAKE3 cut to 20 or 32 bytes. Behind a sentinel every block
+is the same, so each level has one padding node.
 """
 
 import struct
@@ -54,9 +54,18 @@ def join(left: bytes, right: bytes) -> bytes:
     return blake3(left + right).digest(length=len(left))
 
 
+def subtree(nodes: Sequence[bytes]) -> bytes:
+    """The root over a power of two of neighbouring nodes of one level."""
+    count = len(nodes)
+    assert count and count & (count - 1) == 0, "a subtree is full"
+    while len(nodes) > 1:
+        nodes = [join(nodes[i], nodes[i + 1]) for i in range(0, len(nodes), 2)]
+    return nodes[0]
+
+
 @lru_cache(maxsize=16)
 def padding(sentinel: int, width: int) -> tuple[bytes, ...]:
-    """The node of each level, 0 up to the highest root, whose every record stays at ``sentinel``."""
+    """The node of each level, up to the highest root, over records that stay at ``sentinel``."""
     nodes = [block_node(absorbing(sentinel).encode() * BLOCK_RECORDS, width)]
     for _ in range(root_level(LOG4_STEPS_MAX)):
         nodes.append(join(nodes[-1], nodes[-1]))
@@ -99,7 +108,7 @@ class SparseTree:
     """A whole tree over 4^log4_steps steps, from a list of records and padding behind it."""
 
     def __init__(self, records: Sequence[Record], log4_steps: int, width: int) -> None:
-        """``records`` start at step 0; a list shorter than N must end at a sentinel (ImageError)."""
+        """``records`` start at step 0; fewer than N must end at a sentinel (else ImageError)."""
         count = step_limit(log4_steps)
         self.log4_steps, self.width = log4_steps, check_width(width)
         sentinel = records[-1].next_pc if records else None
@@ -151,7 +160,7 @@ def check_node(log4_steps: int, level: int, index: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The block of step ``step`` and the siblings that lead from its node to the root, lowest first."""
+    """The block of step ``step`` and the siblings from its node up to the root, lowest first."""
 
     step: int
     log4_steps: int
@@ -165,7 +174,7 @@ class Opening:
         return self.block[self.step % BLOCK_RECORDS]
 
     def encode(self) -> bytes:
-        """version 1, log4_steps, width (one byte each), step (u32 LE), 48 bytes of records, siblings."""
+        """Version 1, log4_steps, width (a byte each), step (u32 LE), the block, the siblings."""
         head = _OPENING.pack(_VERSION, self.log4_steps, self.width, self.step)
         return head + encode_block(self.block) + b"".join(self.siblings)
 

@@ -1,14 +1,13 @@
 """What the adapters of all venues share: the rules that turn parsed fields into events.
 
 One adapter is the protocol state of ONE connection. It does no IO and reads no clock: the caller
-gives the frame and its own time. ``parse`` never raises; whatever is wrong with a frame becomes a
+gives the frame and its own time. ``parse`` never raises: what is wrong with a frame becomes a
 ``Reject``.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 from actors.feeds import events as ev
 from actors.feeds.events import Drop, Event, Ignore, Quote, Reason, Reject, Trade
@@ -26,8 +25,7 @@ CONFIRM_MS: Final = 1_000
 CONFIRM_WITHIN: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Book:
+class Book(NamedTuple):
     """Top of book as the venue sent it; ``order`` and ``venue_ns`` may be unknown."""
 
     bid_e8: int
@@ -40,14 +38,12 @@ class Book:
     order: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(NamedTuple):
     order: int
     content: tuple[int | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Suspect:
+class _Suspect(NamedTuple):
     price_e8: int
     since_ms: int
 

@@ -7,8 +7,7 @@ Advanced Trade ``sequence_num`` counts the messages of the connection without ga
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 from actors.feeds import events as ev
 from actors.feeds.adapter import STALE_MS, Adapter, Book
@@ -41,8 +40,7 @@ LAST_WITHIN: Final = 10
 """A ticker is sent because of a trade: one farther than a tenth from the mid contradicts itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Ticker:
+class _Ticker(NamedTuple):
     trade_id: int
     received_ms: int
 
@@ -112,25 +110,25 @@ class Coinbase(Adapter):
         if "trade_id" in frame:
             self._tickers[symbol] = _Ticker(get_int(frame, "trade_id"), now_ms)
         venue_ns = get_unix_ns(frame, "time") if "time" in frame else None
-        sized = has_size(frame, "best_bid_size") and has_size(frame, "best_ask_size")
-        return self._ticker(symbol, frame, venue_ns, sized, get_int(frame, "sequence"), now_ms)
+        return self._ticker(symbol, frame, "size", venue_ns, get_int(frame, "sequence"), now_ms)
 
     def _ticker(
         self,
         symbol: str,
         frame: Frame,
+        size: str,
         venue_ns: int | None,
-        sized: bool,
         seq: int | None,
         now_ms: int,
     ) -> Event:
+        """A ticker of either feed; its sizes are ``best_bid_<size>`` and ``best_ask_<size>``."""
         last_e8 = get_price(frame, "price")
-        if not frame.get("best_bid") and not frame.get("best_ask"):
+        if frame.get("best_bid", "") == frame.get("best_ask", "") == "":
             return self._trade(symbol, last_e8, venue_ns, now_ms)
         book = Book(
             get_price(frame, "best_bid"),
             get_price(frame, "best_ask"),
-            sized,
+            has_size(frame, f"best_bid_{size}") and has_size(frame, f"best_ask_{size}"),
             last_e8,
             last_is_new=True,
             venue_ns=venue_ns,
@@ -194,10 +192,7 @@ class Coinbase(Adapter):
         symbol = self._symbol(name)
         if symbol is None:
             return self._not_ours(name)
-        if not frame.get("best_bid") and not frame.get("best_ask"):
-            return self._trade(symbol, get_price(frame, "price"), venue_ns, now_ms)
-        sized = has_size(frame, "best_bid_quantity") and has_size(frame, "best_ask_quantity")
-        return self._ticker(symbol, frame, venue_ns, sized, None, now_ms)
+        return self._ticker(symbol, frame, "quantity", venue_ns, None, now_ms)
 
     def _reply_events(self, value: object, now_ms: int, symbol: str) -> Iterator[Event]:
         frame = as_frame(value)

@@ -1,7 +1,6 @@
 """What a frame of a venue means. ``Adapter.parse`` turns each frame into one or more of these.
 
-Prices are integers in 10^-8 of the quote currency, times are Unix milliseconds of the venue's
-clock.
+Prices are integers in 10^-8 of the quote currency, times are unix ms of the venue's clock.
 """
 
 from dataclasses import dataclass
@@ -94,9 +93,7 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """An acknowledgement, a pong, a clock sample or a venue status (of ``symbols``; none means
-    all).
-    """
+    """An acknowledgement, a pong, a clock sample, or a venue status (of ``symbols``)."""
 
     kind: ClassVar[Kind] = Kind.CONTROL
     action: Action

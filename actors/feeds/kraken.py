@@ -1,8 +1,8 @@
 """Kraken: WebSocket v2 ticker and public REST.
 
 Source: Kraken API Center, "Spot WebSocket API v2" and "Spot REST API". Prices in v2 are JSON
-numbers, in REST strings. A ticker message replaces the whole state; ``last`` is undated and may be
-a day old.
+numbers, in REST strings. A ticker message is the whole state; ``last`` is undated, it may be a day
+old.
 """
 
 import json
@@ -131,15 +131,15 @@ class Kraken(Adapter):
         symbol = self._symbol(name)
         if symbol is None:
             return self._not_ours(name)
-        bid_e8, ask_e8, last_e8 = (get_price(frame, key) for key in ("bid", "ask", "last"))
+        last_e8 = get_price(frame, "last")
         venue_ns = get_unix_ns(frame, "timestamp")
         # Only a change of `last` proves a trade; the first one seen may be a day old.
         known = self._lasts.get(symbol)
         event = self._quote(
             symbol,
             Book(
-                bid_e8,
-                ask_e8,
+                get_price(frame, "bid"),
+                get_price(frame, "ask"),
                 has_size(frame, "bid_qty") and has_size(frame, "ask_qty"),
                 last_e8,
                 last_is_new=known is not None and known != last_e8,
@@ -207,9 +207,7 @@ class Kraken(Adapter):
                     yield self._pair(symbol, get_frame(result, name), now_ms)
 
     def _pair(self, symbol: str, row: Frame, now_ms: int) -> Event:
-        """One pair of the REST ticker: ``a`` and ``b`` are [price, whole lots, lots], ``c`` is
-        [price, lots].
-        """
+        """One pair of the REST ticker; ask, bid and last are lists that begin with the price."""
         bid, ask, last = (get_list(row, key) for key in ("b", "a", "c"))
         if not (bid and ask and last):
             return Reject(Reason.BOOK, "one side of the book is empty")

@@ -43,9 +43,7 @@ def _parts(value: object) -> tuple[str, str, int]:
 
 
 def price_e8(value: object) -> int:
-    """A JSON string or number as an integer in 10^-8, at most u64; ``EncodingError`` for anything
-    else.
-    """
+    """A JSON string or number in 10^-8, at most u64; ``EncodingError`` for anything else."""
     whole, fraction, exponent = _parts(value)
     price = (
         int(whole + fraction.ljust(DECIMALS, "0"))

@@ -4,6 +4,7 @@ Txids and block hashes are 32 bytes in the order of the wire; ``hash_hex`` gives
 hex that block explorers show.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -114,8 +115,11 @@ def without_witness(tx: CTransaction) -> CTransaction:
 
 
 def serialize(tx: CTransaction) -> bytes:
-    """The consensus encoding, with witnesses (BIP144)."""
-    raw: bytes = tx.serialize()
+    """The consensus encoding, with witnesses (BIP144); EncodingError for a number out of range."""
+    try:
+        raw: bytes = tx.serialize()
+    except struct.error as error:
+        raise EncodingError(f"a number of the transaction does not fit: {error}") from error
     return raw
 
 

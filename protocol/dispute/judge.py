@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from protocol.dispute.game import Fault, Game, Party, Verdict
 from protocol.errors import DisputeError
-from riscv_vm.isa import HALT, NOWRITE, disassemble
+from riscv_vm.isa import HALT, NOWRITE, REGISTER_BASE, REGISTER_NAMES, TRAP, disassemble
 from riscv_vm.machine import Step
 from riscv_vm.record import Record
 
@@ -20,10 +20,13 @@ def judge(game: Game, honest: Step) -> Game:
     if claimed != honest.record:
         fault, reason = (
             Fault.EXECUTE,
-            f"committed {describe(claimed)}, not {describe(honest.record)}",
+            f"committed `{describe(claimed)}`, not `{describe(honest.record)}`",
         )
     elif last and honest.record.next_pc != HALT:
-        fault, reason = Fault.NOT_HALT, f"the trace ends in {describe(honest.record)}"
+        fault, reason = (
+            Fault.NOT_HALT,
+            f"the trace does not end in HALT but in {describe(honest.record)}",
+        )
     else:
         fault, reason = Fault.NONE, "the record is what the machine computes"
     winner = Party.PROVER if fault is Fault.NONE else Party.CHALLENGER
@@ -34,5 +37,13 @@ def judge(game: Game, honest: Step) -> Game:
 
 def describe(record: Record) -> str:
     """A record as a person reads it."""
-    write = "no write" if record.waddr == NOWRITE else f"[{record.waddr:08x}] = {record.wval:08x}"
-    return f"({write}, next pc {record.next_pc:08x})"
+    next_pc = {HALT: "HALT", TRAP: "TRAP"}.get(record.next_pc, f"pc {record.next_pc:#x}")
+    return f"{_write(record)}, then {next_pc}"
+
+
+def _write(record: Record) -> str:
+    if record.waddr == NOWRITE:
+        return "no write"
+    register = (record.waddr - REGISTER_BASE) // 4
+    place = REGISTER_NAMES[register] if 0 < register < 32 else f"[{record.waddr:#x}]"
+    return f"{place} = {record.wval:#x}"

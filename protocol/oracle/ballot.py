@@ -6,6 +6,7 @@ from protocol.oracle import evidence
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
 from protocol.oracle.proposal import Proposal, Reason, Refusal, Vote
+from protocol.oracle.report import Grade
 
 
 class Ballot:
@@ -15,12 +16,18 @@ class Ballot:
     observation) can still win with oracles that have not voted; nobody votes twice.
     """
 
-    def __init__(self, config: OracleConfig, round_id: int) -> None:
+    def __init__(self, config: OracleConfig, round_id: int, opened_ms: int = 0) -> None:
+        """``opened_ms`` is when the round's first valid observation arrived, unix ms."""
         self.round = round_id
+        self.opened_ms = opened_ms
         self.proposals: dict[bytes, Proposal] = {}
         self.refusals: dict[int, Refusal] = {}
         self._config = config
         self._votes: dict[int, Vote] = {}
+
+    @property
+    def is_full_shown(self) -> bool:
+        return any(p.report.grade is Grade.FULL for p in self.proposals.values())
 
     def show(self, proposal: Proposal) -> Proposal:
         """Opens the vote on a proposal."""

@@ -1,7 +1,8 @@
 """The observations that reached a node, checked and counted: what oracle and aggregator share."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 
 from protocol.errors import ProtocolError
 from protocol.oracle import evidence
@@ -90,6 +91,15 @@ class Inbox:
         self._newest[who] = max(self._newest.get(who, (-1, -1)), (seen.round, seen.seq))
 
     def _forget(self, now_ms: int) -> None:
-        oldest = self.config.round_at(max(0, now_ms - 2 * self.config.max_age_ms))
-        for round_id in [r for r in self._rounds if r < oldest]:
-            del self._rounds[round_id]
+        forget(self._rounds, oldest_round(self.config, now_ms))
+
+
+def oldest_round(config: OracleConfig, now_ms: int) -> int:
+    """No message of an earlier round is acceptable any more."""
+    return config.round_at(max(0, now_ms - 2 * config.max_age_ms))
+
+
+def forget(rounds: MutableMapping[int, Any], before: int) -> None:
+    """Removes the rounds before this one."""
+    for round_id in [r for r in rounds if r < before]:
+        del rounds[round_id]

@@ -11,7 +11,7 @@ round is the remedy, a second signature never is.
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from protocol.errors import GuardError, QuorumError
 from protocol.oracle import observation as obs
@@ -21,7 +21,7 @@ from protocol.oracle.certificate import Certificate
 from protocol.oracle.chain import Chain
 from protocol.oracle.config import OracleConfig
 from protocol.oracle.evidence import Evidence
-from protocol.oracle.inbox import Inbox
+from protocol.oracle.inbox import Inbox, forget, oldest_round
 from protocol.oracle.observation import Observation, SignedObservation
 from protocol.oracle.price import OraclePrice
 from protocol.oracle.proposal import (
@@ -36,9 +36,6 @@ from protocol.oracle.proposal import (
 )
 from protocol.oracle.quorum import within
 from protocol.oracle.report import Grade, Report
-
-TAKEOVER_MS: Final = 500
-"""Silence after which the next oracle in rank aggregates the round."""
 
 
 class Guard(Protocol):
@@ -111,20 +108,21 @@ class OracleNode:
         )
         if fault is not None:
             raise QuorumError(f"this observation would be refused: {fault}")
-        signature = self._commit(obs.MAGIC, round_id, observation.encode(), observation.message)
-        signed = SignedObservation(self.index, observation, signature)
-        self.inbox.receive(signed, now_ms)
-        return signed
+        return self._sign_observation(observation, now_ms)
 
     def receive_observation(self, signed: SignedObservation, now_ms: int) -> Refusal | None:
         """A peer's observation."""
         return self.inbox.receive(signed, now_ms)
 
     def receive_proposal(self, proposal: Proposal, now_ms: int) -> Vote | Refusal:
-        """Recomputes the proposal from its observations; signs its report once, or says why not."""
+        """Recomputes the proposal from its observations; signs its report once, or says why not.
+        After a restart it compares with what its guard says that it has observed."""
         if proposal.previous is not None and self.chain.is_news(proposal.previous):
             self.receive_certificate(proposal.previous)
         report = proposal.report
+        recalled = self._recall(report.round)
+        if recalled is not None and self.index not in self.inbox.held(report.round):
+            self._sign_observation(recalled, now_ms)
         refusal = check_proposal(
             self.config, self.feed_id, proposal, self._view(report.round), now_ms
         )
@@ -147,6 +145,14 @@ class OracleNode:
     def receive_evidence(self, proof: Evidence) -> Refusal | None:
         """Excludes the oracle that the evidence convicts."""
         return self.inbox.convict(proof)
+
+    def _sign_observation(self, observation: Observation, now_ms: int) -> SignedObservation:
+        signature = self._commit(
+            obs.MAGIC, observation.round, observation.encode(), observation.message
+        )
+        signed = SignedObservation(self.index, observation, signature)
+        self.inbox.receive(signed, now_ms)
+        return signed
 
     def _commit(self, kind: bytes, round_id: int, encoded: bytes, message: bytes) -> bytes:
         self._guard.record(kind, self.config.digest, self.feed_id, round_id, encoded)
@@ -210,7 +216,6 @@ class AggregatorNode:
         self.inbox = Inbox(config, feed_id)
         self.chain = Chain(config, feed_id, last)
         self._wait_ms = wait_ms
-        self._opened_ms: dict[int, int] = {}
         self._ballots: dict[int, Ballot] = {}
 
     @property
@@ -219,38 +224,41 @@ class AggregatorNode:
         return self.chain.last
 
     def receive_observation(self, signed: SignedObservation, now_ms: int) -> Refusal | None:
-        """An oracle's observation; a valid one opens its round."""
+        """An oracle's observation; the first valid one opens its round."""
         refusal = self.inbox.receive(signed, now_ms)
-        if refusal is None:
-            self._opened_ms.setdefault(signed.observation.round, now_ms)
+        round_id = signed.observation.round
+        if refusal is None and round_id > self.chain.round and round_id not in self._ballots:
+            self._ballots[round_id] = Ballot(self.config, round_id, now_ms)
+            forget(self._ballots, oldest_round(self.config, now_ms))
         return refusal
 
     def deadline_ms(self, round_id: int) -> int | None:
         """When ``propose`` stops waiting for a further observation; None before the first one."""
-        opened = self._opened_ms.get(round_id)
-        return None if opened is None else opened + self._wait_ms
+        ballot = self._ballots.get(round_id)
+        return None if ballot is None else ballot.opened_ms + self._wait_ms
 
     def propose(self, round_id: int, now_ms: int) -> Proposal | None:
         """The proposal to show to all oracles, or None: keep waiting, or the round has one already.
         QuorumError after the deadline if the observations give no report."""
-        if round_id <= self.chain.round or self._ballot(round_id).proposals:
+        ballot = self._ballots.get(round_id)
+        if ballot is None or ballot.proposals:
             return None
-        held = self.inbox.held(round_id)
-        deadline = self.deadline_ms(round_id)
-        if len(held) < self.config.full_observations and (deadline is None or now_ms < deadline):
+        waiting = now_ms < ballot.opened_ms + self._wait_ms
+        if waiting and len(self.inbox.held(round_id)) < self.config.full_observations:
             return None
-        return self._show(round_id, now_ms)
+        return self._show(ballot, now_ms)
 
     def receive_vote(self, vote: Vote) -> Certificate | Refusal | None:
         """The certificate that this vote completes; None while votes are missing, or afterwards."""
         if vote.round <= self.chain.round:
             return None
-        refusal = self._ballot(vote.round).receive(vote)
+        ballot = self._ballots.get(vote.round) or Ballot(self.config, vote.round)
+        refusal = ballot.receive(vote)
         if refusal is not None:
             if isinstance(refusal.proof, Evidence):
                 self.inbox.convict(refusal.proof)
             return self.inbox.refuse(refusal)
-        certificate = self._ballot(vote.round).certificate(self._excluded)
+        certificate = ballot.certificate(self._excluded)
         if certificate is not None:
             self.receive_certificate(certificate)
         return certificate
@@ -261,25 +269,25 @@ class AggregatorNode:
         """An oracle's refusal. Learns from its proof: evidence, a newer certificate, or an
         observation that did not arrive here; returns the FULL proposal that this one makes
         possible, if any."""
-        self._ballot(round_id).refusals[oracle] = refusal
         if isinstance(refusal.proof, Evidence):
             self.inbox.convict(refusal.proof)
         elif isinstance(refusal.proof, Certificate):
             self.receive_certificate(refusal.proof)
         elif isinstance(refusal.proof, SignedObservation):
-            before = len(self.inbox.held(round_id))
             self.receive_observation(refusal.proof, now_ms)
-            after = len(self.inbox.held(round_id))
-            if before < self.config.full_observations <= after and round_id > self.chain.round:
-                return self._show(round_id, now_ms)
-        return None
+        ballot = self._ballots.get(round_id)
+        if ballot is None or oracle >= len(self.config.oracles):
+            return None
+        ballot.refusals[oracle] = refusal
+        full = len(self.inbox.held(round_id)) >= self.config.full_observations
+        if refusal.reason is not Reason.WITHHELD or ballot.is_full_shown or not full:
+            return None
+        return self._show(ballot, now_ms)
 
     def receive_certificate(self, certificate: Certificate) -> Refusal | None:
         """Adopts a valid newer certificate and forgets the rounds up to it."""
         refusal = self.chain.adopt(certificate, self.inbox)
-        for rounds in (self._ballots, self._opened_ms):
-            for round_id in [r for r in rounds if r <= self.chain.round]:
-                del rounds[round_id]
+        forget(self._ballots, self.chain.round + 1)
         return refusal
 
     def receive_evidence(self, proof: Evidence) -> Refusal | None:
@@ -288,26 +296,17 @@ class AggregatorNode:
 
     def failure(self, round_id: int) -> QuorumError:
         """To raise or show when the round is given up: which oracle was missing or refused, why."""
-        observers = frozenset(self.inbox.held(round_id))
-        return self._ballot(round_id).failure(observers, self._excluded)
+        ballot = self._ballots.get(round_id) or Ballot(self.config, round_id)
+        return ballot.failure(frozenset(self.inbox.held(round_id)), self._excluded)
 
     @property
     def _excluded(self) -> frozenset[int]:
         return frozenset(self.inbox.convicted)
 
-    def _ballot(self, round_id: int) -> Ballot:
-        return self._ballots.setdefault(round_id, Ballot(self.config, round_id))
-
-    def _show(self, round_id: int, now_ms: int) -> Proposal:
-        observations = tuple(self.inbox.held(round_id).values())
+    def _show(self, ballot: Ballot, now_ms: int) -> Proposal:
+        observations = tuple(self.inbox.held(ballot.round).values())
         time = max([now_ms, *(s.observation.obs_time for s in observations)])
         report = propose(
-            self.config, self.feed_id, round_id, observations, self.chain.head_hash, time
+            self.config, self.feed_id, ballot.round, observations, self.chain.head_hash, time
         )
-        return self._ballot(round_id).show(Proposal(report, observations, self.chain.last))
-
-
-def leader(round_id: int, n: int, takeover: int = 0) -> int:
-    """The oracle whose turn it is to aggregate a round: ``takeover`` counts the silences of
-    ``TAKEOVER_MS`` so far."""
-    return (round_id + takeover) % n
+        return ballot.show(Proposal(report, observations, self.chain.last))

@@ -1,8 +1,9 @@
 """The life of one contract as a record: what the coordinator writes to disk before it acts.
 
-    draft -> signed -> funded -> claimed -> settled
-                          |         |-> disputed -> settled | refunded
-                          `---------`-> refunded
+    draft -> signed -> funded -> claimed -> disputed -> decided
+                          |         |                      |
+                          |         |-----> settled <------|
+                          `---------`-----> refunded <-----'
 
 Each `Settlement` is a whole state, so the last one on disk is all that a restart needs.
 """
@@ -25,6 +26,7 @@ class Stage(StrEnum):
     FUNDED = "funded"  # FUND is in a block
     CLAIMED = "claimed"  # a payout and a root are claimed
     DISPUTED = "disputed"  # the other side challenged the claim
+    DECIDED = "decided"  # the game has a winner
     SETTLED = "settled"  # CLOSE may be broadcast
     REFUNDED = "refunded"  # REFUND may be broadcast
 
@@ -34,7 +36,8 @@ NEXT: Final = {
     Stage.SIGNED: {Stage.FUNDED},
     Stage.FUNDED: {Stage.CLAIMED, Stage.REFUNDED},
     Stage.CLAIMED: {Stage.DISPUTED, Stage.SETTLED, Stage.REFUNDED},
-    Stage.DISPUTED: {Stage.SETTLED, Stage.REFUNDED},
+    Stage.DISPUTED: {Stage.DECIDED},
+    Stage.DECIDED: {Stage.SETTLED, Stage.REFUNDED},
     Stage.SETTLED: set[Stage](),
     Stage.REFUNDED: set[Stage](),
 }
@@ -53,7 +56,7 @@ class Settlement:
     root: bytes = b""
     payout_sats: Sats = Sats(0)
     close_tx: bytes = b""
-    verdict: str = ""
+    winner: str = ""
 
     def to(self, stage: Stage, **changes: Any) -> "Settlement":
         """The next state; TermsError if the life of a contract does not go that way."""

@@ -12,7 +12,7 @@ from protocol.bitcoin.tx import SEQUENCE_LOCKTIME, transaction, txin, txout, wit
 from protocol.crypto.keys import SecretKey
 from protocol.errors import SignatureError, TermsError
 from protocol.settlement.compare import require_same
-from protocol.settlement.contract import ANCHOR_BYTES, Contract, SpendPath, Role
+from protocol.settlement.contract import ANCHOR_BYTES, Contract, Role, SpendPath
 
 
 def close_tx(

@@ -11,7 +11,9 @@ import pytest
 
 from actors.journal import MAX_RECORD, Journal, SignGuard
 from protocol.errors import GuardError
-from protocol.oracle.round import Guard
+from protocol.oracle.round import OracleNode
+from tests.builders.oracles import CONFIG as ORACLES
+from tests.builders.oracles import FEED_ID, KEYS, PRICE, ROUND, T0, price_of
 
 PUBLIC = b"\x11" * 32
 CONFIG, FEED = b"\x22" * 32, b"\x33" * 32
@@ -369,7 +371,17 @@ def test_the_lock_dies_with_its_process(path: Path) -> None:
     SignGuard.open(path, PUBLIC).close()
 
 
-def test_it_is_the_guard_that_an_oracle_node_wants(path: Path) -> None:
-    with closing(SignGuard.open(path, PUBLIC)) as guard:
-        wanted: Guard = guard
-        assert wanted.next_seq() == 1
+def test_an_oracle_node_restarted_on_its_guard_repeats_itself(path: Path) -> None:
+    """After a crash the same round gives the same observation, whatever the venues show now."""
+
+    def node(guard: SignGuard) -> OracleNode:
+        return OracleNode(ORACLES, FEED_ID, 0, lambda m: KEYS[0].sign(m, bytes(32)), guard)
+
+    with closing(SignGuard.open(path, KEYS[0].public)) as guard:
+        first = node(guard).observe(ROUND, price_of(PRICE), bytes(32), T0 + 10)
+        assert first.observation.seq == guard.seq == 1
+    with closing(SignGuard.open(path, KEYS[0].public)) as guard:
+        restarted = node(guard)
+        assert restarted.observe(ROUND, price_of(PRICE + 5), bytes(32), T0 + 20) == first
+        later = restarted.observe(ROUND + 1, price_of(PRICE + 5), bytes(32), T0 + 1_000)
+        assert (later.observation.price_e8, later.observation.seq) == (PRICE + 5, 2)

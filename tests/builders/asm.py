@@ -1,4 +1,4 @@
-"""A tiny RV32IM assembler for tests: one line a statement, ``label:`` lines, numeric or named operands.
+"""A tiny RV32IM assembler for tests: a statement or a ``label:`` a line.
 
     asm('''
         li a0, 5          # pseudo: lui + addi, always two words
@@ -24,7 +24,7 @@ _REGISTERS |= {f"x{number}": number for number in range(32)} | {"fp": 8}
 
 
 def encode(name: str, *, rd: int = 0, rs1: int = 0, rs2: int = 0, imm: int = 0) -> int:
-    """The word of one instruction; ``imm`` as the disassembler shows it (U: the upper bits in place)."""
+    """The word of one instruction; the ``imm`` of U formats has its upper bits in place."""
     row = _ROWS[name]
     word = row.match
     if row.format is Format.NONE:
@@ -109,7 +109,8 @@ def _statement(line: str, pc: int, labels: dict[str, int]) -> list[int]:
             assert match, operand
             fields |= {"imm": number(match[1] or "0"), "rs1": _REGISTERS[match[2]]}
         elif field == "target":
-            fields["imm"] = number(operand) - pc
+            offset = (number(operand) - pc) & 0xFFFF_FFFF
+            fields["imm"] = offset - (offset >> 31 << 32)
         elif field in ("imm", "shamt"):
             upper = 12 if row.format is Format.U else 0
             fields["imm"] = number(operand) << upper

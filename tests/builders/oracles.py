@@ -11,7 +11,7 @@ from protocol.oracle.config import OracleConfig
 from protocol.oracle.feed import Feed
 from protocol.oracle.observation import Observation, SignedObservation
 from protocol.oracle.price import OraclePrice
-from protocol.oracle.proposal import Proposal, View, propose
+from protocol.oracle.proposal import Proposal, Reason, Refusal, View, Vote, propose
 from protocol.oracle.report import Report
 from protocol.oracle.round import AggregatorNode, OracleNode
 
@@ -199,3 +199,20 @@ class Network:
             for node in self.nodes:
                 node.receive_certificate(certificate)
         return certificate
+
+
+def reason(answer: object) -> Reason | None:
+    """Why it was refused; None if it is no refusal."""
+    return answer.reason if isinstance(answer, Refusal) else None
+
+
+def proposed(network: Network, now: int = T0 + 100, round_id: int = ROUND) -> Proposal:
+    proposal = network.aggregator.propose(round_id, now)
+    assert proposal is not None
+    return proposal
+
+
+def voted(node: OracleNode, proposal: Proposal, now: int = T0 + 100) -> Vote:
+    vote = node.receive_proposal(proposal, now)
+    assert isinstance(vote, Vote), vote
+    return vote

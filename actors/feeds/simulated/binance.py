@@ -2,13 +2,15 @@
 
 import json
 from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection, broadcast
+from websockets.http11 import Request, Response
 
-from actors.feeds.simulated.path import E8
+from actors.feeds.simulated.path import E8, PricePath
 from actors.feeds.simulated.venue import Market, SimulatedVenue, decimal
 
 MESSAGES_PER_S: Final = 5
@@ -28,8 +30,10 @@ class SimulatedBinance(SimulatedVenue):
     half_spread_ppm = 8
     tick_e8 = E8 // 100
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, path: PricePath, now_ms: Callable[[], int], products: Sequence[str], tick_s: float
+    ) -> None:
+        super().__init__(path, now_ms, products, tick_s)
         self._update_ids = count(400_900_217)
         self._trade_ids = count(3_301_234_567)
         self._ticks = count()
@@ -43,7 +47,7 @@ class SimulatedBinance(SimulatedVenue):
     def _fair_e8(self, product: str, at_ms: int) -> int:
         return self.path.usdt_price_e8(product, at_ms)
 
-    def _check_path(self, socket: ServerConnection, request: Any) -> Any:
+    def _check_path(self, socket: ServerConnection, request: Request) -> Response | None:
         if request.path.startswith("/stream"):
             return None
         return super()._check_path(socket, request)

@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection, broadcast
 
-from actors.feeds.simulated.path import E8
+from actors.feeds.simulated.path import E8, PricePath
 from actors.feeds.simulated.venue import Market, SimulatedVenue, decimal, stamp
 
 SUBSCRIBE_WITHIN_S: Final = 5.0
@@ -28,8 +29,10 @@ class SimulatedCoinbase(SimulatedVenue):
     half_spread_ppm = 15
     tick_e8 = E8 // 100
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, path: PricePath, now_ms: Callable[[], int], products: Sequence[str], tick_s: float
+    ) -> None:
+        super().__init__(path, now_ms, products, tick_s)
         self._channels: defaultdict[tuple[str, str], set[ServerConnection]] = defaultdict(set)
         self._deadlines: dict[ServerConnection, asyncio.TimerHandle] = {}
         self._sequence = dict.fromkeys(self.products, 37_475_248_783)
@@ -50,7 +53,8 @@ class SimulatedCoinbase(SimulatedVenue):
             return {"type": "error", "message": "Malformed JSON"}
         if not isinstance(request, dict) or request.get("type") not in ("subscribe", "unsubscribe"):
             return {"type": "error", "message": "Type has to be either subscribe or unsubscribe"}
-        products, channels = request.get("product_ids", []), request.get("channels", [])
+        products = [str(item) for item in request.get("product_ids", [])]
+        channels = [str(item) for item in request.get("channels", [])]
         reason = self._refusal(products, channels)
         if reason:
             return {"type": "error", "message": "Failed to subscribe", "reason": reason}
@@ -61,7 +65,7 @@ class SimulatedCoinbase(SimulatedVenue):
         self._cancel_deadline(socket)
         return {"type": "subscriptions", "channels": self._subscriptions(socket)}
 
-    def _refusal(self, products: Any, channels: Any) -> str | None:
+    def _refusal(self, products: list[str], channels: list[str]) -> str | None:
         """One bad product or channel voids the whole request."""
         if not channels:
             return "No channels provided"

@@ -45,6 +45,7 @@ class SimulatedExchanges:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._faults: list[Exception] = []
         self.urls: dict[str, str] = {}
 
     @property
@@ -72,6 +73,8 @@ class SimulatedExchanges:
         assert self._thread is not None
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+        if self._faults:
+            raise self._faults[0]
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run a venue's function (``exchanges.kraken.hang_up``) in its loop; its result."""
@@ -97,5 +100,6 @@ class SimulatedExchanges:
         await self._stop.wait()
         for ticker in tickers:
             ticker.cancel()
-        await asyncio.gather(*tickers, return_exceptions=True)
+        outcomes = await asyncio.gather(*tickers, return_exceptions=True)
+        self._faults = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         await asyncio.gather(*(venue.stop() for venue in self.venues))

@@ -2,11 +2,12 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection, broadcast
 
-from actors.feeds.simulated.path import E8
+from actors.feeds.simulated.path import E8, PricePath
 from actors.feeds.simulated.venue import Market, SimulatedVenue, decimal, stamp
 
 HEARTBEAT_MS: Final = 1000
@@ -33,8 +34,10 @@ class SimulatedKraken(SimulatedVenue):
     half_spread_ppm = 12
     tick_e8 = E8 // 10
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, path: PricePath, now_ms: Callable[[], int], products: Sequence[str], tick_s: float
+    ) -> None:
+        super().__init__(path, now_ms, products, tick_s)
         self.system = "online"
         self._pairs = {product.replace("-", "/"): product for product in self.products}
         self._tickers: defaultdict[str, set[ServerConnection]] = defaultdict(set)
@@ -70,11 +73,11 @@ class SimulatedKraken(SimulatedVenue):
             await self._refuse(socket, request, "Method not supported", time_in)
 
     async def _subscribe(self, socket: ServerConnection, request: dict[str, Any], at: str) -> None:
-        params = request.get("params", {})
-        if params.get("channel") != "ticker":
+        params = request.get("params")
+        if not isinstance(params, dict) or params.get("channel") != "ticker":
             await self._refuse(socket, request, "Channel not supported", at)
             return
-        for symbol in params.get("symbol", []):
+        for symbol in map(str, params.get("symbol", [])):
             if symbol not in self._pairs:
                 error = f"Currency pair not supported {symbol}"
                 await self._refuse(socket, request, error, at, symbol)

@@ -144,7 +144,8 @@ class SimulatedVenue(ABC):
         sent = self._sent.get(product)
         if (
             sent
-            and (sent.bid_e8, sent.ask_e8) == (market.bid_e8, market.ask_e8)
+            and (sent.bid_e8, sent.bid_size_e8) == (market.bid_e8, market.bid_size_e8)
+            and (sent.ask_e8, sent.ask_size_e8) == (market.ask_e8, market.ask_size_e8)
             and 0 <= market.time_ms - sent.time_ms < REFRESH_MS
         ):
             return None

@@ -30,6 +30,7 @@ from tests.builders.oracles import (
     observation,
     observed,
     proposal_of,
+    reason,
     view_of,
 )
 
@@ -42,10 +43,6 @@ BEFORE = certify(replace(HONEST.report, round=ROUND - 1))
 
 def judge(proposal: Proposal, view: View = VIEW, now: int = NOW) -> Refusal | None:
     return check_proposal(CONFIG, FEED_ID, proposal, view, now)
-
-
-def reason(refusal: Refusal | None) -> Reason | None:
-    return None if refusal is None else refusal.reason
 
 
 def test_an_honest_full_proposal_is_signed() -> None:
@@ -117,6 +114,22 @@ def test_a_proposal_with_an_invalid_observation_is_refused(name: str) -> None:
 def test_time_limits_are_inclusive(now: int, obs_time: int) -> None:
     signed = observed(2, obs_time=obs_time)
     assert check_observation(CONFIG, FEED_ID, ROUND, signed, now) is None
+
+
+def test_the_other_limits_are_inclusive() -> None:
+    two_venues = observed(2, venues=6)
+    assert check_observation(CONFIG, FEED_ID, ROUND, two_venues, NOW) is None
+    ahead = proposal_of(A, B, C, time=NOW + 1_000)
+    assert judge(ahead) is None
+
+
+def test_a_refusal_says_by_how_much_a_time_is_wrong() -> None:
+    ahead = check_observation(CONFIG, FEED_ID, ROUND, observed(2, obs_time=NOW + 1_500), NOW)
+    old = check_observation(CONFIG, FEED_ID, ROUND, A, A.observation.obs_time + 7_000)
+    assert str(ahead) == "future: oracle 2 is 1500 ms ahead: check its clock"
+    assert str(old) == "stale: oracle 0 observed 7000 ms ago"
+    report = judge(proposal_of(A, B, C, time=NOW + 1_234))
+    assert str(report) == "time: the report is 1234 ms ahead of this clock"
 
 
 def test_an_excluded_oracle_is_not_counted() -> None:

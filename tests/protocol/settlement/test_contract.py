@@ -1,5 +1,6 @@
 """Every path of the contract in real blocks, and every theft refused by a verifier or a block."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -66,13 +67,15 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with KernelChain(tmp_path_factory.mktemp("node")) as chain:
+    datadir = tmp_path_factory.mktemp("node")
+    with KernelChain(datadir) as chain:
         holder = Wallet(chain, SecretKey(b"\x44" * 32))
         writer = Wallet(chain, SecretKey(b"\x55" * 32))
         for wallet in (holder, writer):
             chain.mine(30, to=wallet.script())
         chain.mine(100)
         yield Stage(chain, holder, writer)
+    shutil.rmtree(datadir)
 
 
 def contract_of(refund_height: int = 1_000, **terms: object) -> Contract:

@@ -1,0 +1,62 @@
+"""A challenger as an actor: re-executes every claim and finds the first wrong step."""
+
+import os
+import time
+from dataclasses import dataclass
+
+from actors.prover import Job
+from protocol.dispute.game import Game, choose
+from protocol.errors import DisputeError
+from riscv_vm.image import load_elf
+from riscv_vm.isa import A0
+from riscv_vm.prove import prove, warm_up
+from riscv_vm.record import End
+from riscv_vm.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What the challenger found: ``agrees`` means HALT and the same root.
+
+    ``exit_code`` is a0 at the end, for the guest the number of the failed check.
+    """
+
+    agrees: bool
+    end: End
+    steps: int
+    root: bytes
+    exit_code: int
+    seconds: float
+
+
+class Challenger:
+    """The actor."""
+
+    def __init__(self, elf: bytes) -> None:
+        self._image = load_elf(elf)
+        self._trace: Trace | None = None
+        warm_up()
+
+    def pid(self) -> int:
+        """The process id, once the machine is compiled."""
+        return os.getpid()
+
+    def check(self, job: Job, root: bytes) -> Opinion:
+        """Execute the job honestly and compare with the claimed ``root``."""
+        start = time.perf_counter()
+        execution = job.execution(self._image)
+        trace = self._trace = prove(execution)
+        outcome = trace.outcome
+        machine = execution.machine()
+        machine.run(outcome.steps)
+        agrees = outcome.end == "HALT" and trace.root == root
+        seconds = time.perf_counter() - start
+        return Opinion(
+            agrees, outcome.end, outcome.steps, trace.root, machine.register(A0), seconds
+        )
+
+    def choose(self, game: Game) -> int:
+        """The digit: leftmost node or record that differs from its own, else 3."""
+        if self._trace is None:
+            raise DisputeError("this challenger has not executed the claim")
+        return choose(game, self._trace)

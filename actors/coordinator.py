@@ -1,0 +1,304 @@
+"""The coordinator as an actor: one contract from funding to its last block, on disk at every step.
+
+Durable: a state is in the journal before anything it allows is broadcast, and after a restart the
+chain is brought to what the last state says; nothing is signed or paid twice. It holds the keys of
+both parties: in this version they have agreed to sign what the game decides.
+"""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bitcoin.core import COutPoint, CTransaction
+
+from actors.config import Option, Wallet, open_chain
+from actors.journal import Journal
+from actors.keyfile import load_key
+from actors.outcomes import Answered, fetch
+from actors.report import TxReport
+from protocol.bitcoin.tx import hash_hex, parse_tx, serialize, txid, vsize
+from protocol.crypto.tagged import tagged_hash
+from protocol.dispute.game import Claim as DisputedClaim
+from protocol.dispute.game import Game, Party, Verdict
+from protocol.dispute.judge import judge
+from protocol.errors import DisputeError, TermsError
+from protocol.options.instrument import parse_instrument, require_european_vanilla
+from protocol.options.payoff import payoff_sats
+from protocol.oracle.certificate import Certificate
+from protocol.oracle.config import OracleConfig
+from protocol.oracle.feed import Feed
+from protocol.oracle.report import Report
+from protocol.settlement.claim import Claim, ClaimTerms
+from protocol.settlement.contract import Contract, ContractKeys, ContractTerms, Role, SpendPath
+from protocol.settlement.funding import (
+    Contribution,
+    contract_outpoint,
+    fund_needs,
+    fund_spent,
+    fund_tx,
+    verify_fund,
+)
+from protocol.settlement.lifecycle import Settlement, Stage
+from protocol.settlement.spending import assemble, close_tx, refund_tx, sign_close, sign_refund
+from protocol.units import PriceE8, Round, Sats
+from riscv_vm.fast import Machine
+from riscv_vm.image import load_elf
+
+COINBASE_MATURITY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorSettings:
+    """Public values, paths of the key files, the folder of journal and chain, the move deadline."""
+
+    config: bytes  # CFG1
+    feed: bytes
+    option: Option
+    elf: bytes
+    holder_key: Path
+    writer_key: Path
+    folder: Path
+    move_ms: int
+
+
+class Coordinator:
+    """The actor."""
+
+    def __init__(self, settings: CoordinatorSettings) -> None:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        self._settings = settings
+        self._oracles = OracleConfig.decode(settings.config)
+        self._image = load_elf(settings.elf)
+        self._keys = {
+            Role.HOLDER: load_key(settings.holder_key),
+            Role.WRITER: load_key(settings.writer_key),
+        }
+        self.terms = self._claim_terms()
+        self._journal, records = Journal.open(settings.folder / "settlement.journal")
+        self._state = Settlement.decode(records[-1]) if records else Settlement()
+        self._chain = open_chain(settings.folder / "chain")
+        self._wallets = {role: Wallet(self._chain, key) for role, key in self._keys.items()}
+        self._enforce()
+
+    def stage(self) -> Stage:
+        """Where the contract stands."""
+        return self._state.stage
+
+    def claim_terms(self) -> ClaimTerms:
+        """What of the contract decides the payout."""
+        return self.terms
+
+    def fund(self) -> None:
+        """Both sign REFUND, then FUND; FUND is mined. A contract that is funded stays as it is."""
+        if self._state.stage is Stage.DRAFT:
+            self._sign_contract()
+        if self._state.stage is Stage.SIGNED:
+            self._write(self._state.to(Stage.FUNDED))
+
+    def honest_payout(self, certificate: bytes) -> Sats:
+        """What the holder is due; QuorumError or TermsError if the certificate is not ours."""
+        return self._due(self._checked(certificate).report)
+
+    def claim(self, certificate: bytes, claim: Claim, root: bytes) -> None:
+        """Record a claim: it must be about this contract and this certificate; it may be a lie."""
+        report = self._checked(certificate).report
+        if claim.terms != self.terms:
+            raise TermsError("the claim is about another contract")
+        if (claim.report, claim.report_hash) != (report.encode(), report.hash):
+            raise TermsError("the claim is not about this certificate")
+        self._write(
+            self._state.to(
+                Stage.CLAIMED, claim=claim.encode(), root=root, payout_sats=claim.payout_sats
+            )
+        )
+
+    def dispute(self, prover: Any, challenger: Any, log4_steps: int, width: int) -> Verdict:
+        """Referee the game about the claim on record, down to one step; its end is on record too.
+
+        A dispute that a crash interrupted is played again from its beginning.
+        """
+        if self._state.stage is not Stage.DISPUTED:
+            self._write(self._state.to(Stage.DISPUTED))
+        game = Game.start(DisputedClaim(self._state.root, log4_steps, width))
+        while game.turn is not None:
+            game = self._move(game, prover, challenger)
+        if game.step is not None:
+            machine = Machine(self._image, self._state.claim)
+            machine.run(game.step)
+            game = judge(game, machine.step())
+        assert game.verdict is not None
+        self._write(self._state.to(Stage.DECIDED, winner=str(game.verdict.winner)))
+        return game.verdict
+
+    def settle(self, root: bytes) -> Sats:
+        """Both sign CLOSE, anchored to the honest ``root``; mined in the next block.
+
+        It pays what was claimed or, if the challenger won the dispute, what the report says.
+        """
+        claim = Claim.decode(self._state.claim)
+        payout = claim.payout_sats
+        if self._state.winner == Party.CHALLENGER:
+            payout = self._due(Report.decode(claim.report))
+        contract, point = self._contract(self._state.refund_height), self._fund_point()
+        anchor = tagged_hash("btcfi/anchor/v1", root + claim.report_hash)
+        close = close_tx(contract, point, payout, anchor)
+        signatures = [
+            sign_close(contract, close, point, payout, self._keys[role], _entropy(), anchor)
+            for role in Role
+        ]
+        close = assemble(contract, SpendPath.CLOSE, close, *signatures)
+        self._write(self._state.to(Stage.SETTLED, close_tx=serialize(close), payout_sats=payout))
+        return payout
+
+    def refund(self) -> None:
+        """Wait (here: mine) until the refund height and broadcast REFUND."""
+        self._write(self._state.to(Stage.REFUNDED))
+
+    def transactions(self) -> list[TxReport]:
+        """The contract's transactions that are in blocks."""
+        return [
+            TxReport(name, hash_hex(txid(tx)), vsize(tx), place.block.height)
+            for name, tx in self._allowed()
+            if (place := self._chain.tx(txid(tx))) and place.block
+        ]
+
+    def close(self) -> None:
+        """Flush and release chain and journal."""
+        self._chain.close()
+        self._journal.close()
+
+    def _write(self, state: Settlement) -> None:
+        """First to disk, then to the chain."""
+        self._journal.append(state.encode())
+        self._state = state
+        self._enforce()
+
+    def _enforce(self) -> None:
+        """Bring the chain to what the state says; changes nothing where it already is."""
+        for name, tx in self._allowed():
+            place = self._chain.tx(txid(tx))
+            if place and place.block:
+                continue
+            if name == "REFUND":
+                missing = self._state.refund_height - self._chain.height
+                self._chain.mine(max(missing, 0))
+            if place is None:
+                self._chain.broadcast(tx)
+            self._chain.mine(1)
+
+    def _allowed(self) -> list[tuple[str, CTransaction]]:
+        """What the state allows to broadcast, in order."""
+        state = self._state
+        raw = [("FUND", state.fund_tx)]
+        if state.stage is Stage.SETTLED:
+            raw.append(("CLOSE", state.close_tx))
+        if state.stage is Stage.REFUNDED:
+            raw.append(("REFUND", state.refund_tx))
+        return [(name, parse_tx(tx)) for name, tx in raw if tx]
+
+    def _due(self, report: Report) -> Sats:
+        terms = self.terms
+        return payoff_sats(
+            terms.kind,
+            PriceE8(report.price_e8),
+            terms.strike_e8,
+            terms.quantity_sats,
+            terms.collateral_sats,
+        )
+
+    def _checked(self, certificate: bytes) -> Certificate:
+        decoded = Certificate.decode(certificate)
+        decoded.check(self._oracles, self.terms.feed_id)
+        if decoded.report.round != self.terms.round:
+            raise TermsError(
+                f"a certificate of round {decoded.report.round}, "
+                f"the contract settles on round {self.terms.round}"
+            )
+        return decoded
+
+    def _move(self, game: Game, prover: Any, challenger: Any) -> Game:
+        """One answer in time and in form, or the silent side has lost."""
+        deadline_s = self._settings.move_ms / 1000
+        try:
+            if game.turn is Party.PROVER:
+                outcome = fetch(prover.answer.remote(game), deadline_s)
+                if isinstance(outcome, Answered):
+                    reveal = game.reveal_records if game.at_block else game.reveal
+                    return reveal(outcome.value)
+            else:
+                outcome = fetch(challenger.choose.remote(game), deadline_s)
+                if isinstance(outcome, Answered):
+                    return game.pick(outcome.value)
+        except DisputeError:
+            pass  # an answer that is no move is no answer
+        return game.timeout()
+
+    def _sign_contract(self) -> None:
+        self._faucet()
+        refund_height = self._chain.height + self._settings.option.refund_blocks
+        contract = self._contract(refund_height)
+        parts = {role: self._contribution(contract, role) for role in Role}
+        fund = fund_tx(contract, parts[Role.HOLDER], parts[Role.WRITER])
+        point = verify_fund(contract, fund, parts[Role.HOLDER], parts[Role.WRITER])
+        refund = refund_tx(contract, point)
+        signatures = [
+            sign_refund(contract, refund, point, self._keys[role], _entropy()) for role in Role
+        ]
+        refund = assemble(contract, SpendPath.REFUND, refund, *signatures)
+        spent = fund_spent(parts[Role.HOLDER], parts[Role.WRITER])
+        for role in Role:
+            fund = self._wallets[role].sign(fund, spent, _entropy())
+        self._write(
+            self._state.to(
+                Stage.SIGNED,
+                refund_height=refund_height,
+                fund_tx=serialize(fund),
+                refund_tx=serialize(refund),
+            )
+        )
+
+    def _faucet(self) -> None:
+        """Regtest coins for both."""
+        for role in Role:
+            self._chain.mine(1, to=self._wallets[role].script())
+        self._chain.mine(COINBASE_MATURITY)
+
+    def _contribution(self, contract: Contract, role: Role) -> Contribution:
+        wallet = self._wallets[role]
+        coins = wallet.gather(lambda count: fund_needs(contract, role, count))
+        return Contribution(coins, wallet.script())
+
+    def _contract(self, refund_height: int) -> Contract:
+        option = self._settings.option
+        keys = ContractKeys(self._keys[Role.HOLDER].public, self._keys[Role.WRITER].public)
+        terms = ContractTerms(
+            collateral_sats=self.terms.collateral_sats,
+            premium_sats=option.premium_sats,
+            refund_height=refund_height,
+            holder_script=self._wallets[Role.HOLDER].script(),
+            writer_script=self._wallets[Role.WRITER].script(),
+            feerate_sat_vb=option.fee_rate,
+        )
+        return Contract(keys, terms)
+
+    def _fund_point(self) -> COutPoint:
+        return contract_outpoint(parse_tx(self._state.fund_tx))
+
+    def _claim_terms(self) -> ClaimTerms:
+        option = self._settings.option
+        instrument = parse_instrument(option.instrument)
+        require_european_vanilla(instrument)
+        return ClaimTerms(
+            config_digest=self._oracles.digest,
+            feed_id=Feed.decode(self._settings.feed).feed_id,
+            round=Round(self._oracles.round_at(instrument.expiry_ms)),
+            kind=instrument.kind,
+            strike_e8=PriceE8(instrument.strike_e8),
+            quantity_sats=Sats(option.quantity_sats),
+            collateral_sats=Sats(option.collateral_sats),
+        )
+
+
+def _entropy() -> bytes:
+    return secrets.token_bytes(32)

@@ -1,0 +1,256 @@
+"""The main job on one machine: one option, from exchange prices to a settled contract on Bitcoin.
+
+A driver, not an actor: it starts everything, follows the story and reports what happened. It made
+the key files of all parties, and says so; everything else about them is as in production.
+"""
+
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from actors.aggregator import Published, Sights
+from actors.challenger import Opinion
+from actors.clock import SimulatedClock
+from actors.config import Config
+from actors.faults import Lie, forge
+from actors.feeds.endpoints import Endpoint
+from actors.feeds.products import VENUES
+from actors.feeds.simulated.exchanges import SimulatedExchanges
+from actors.outcomes import Answered, eventually, fetch, value
+from actors.prover import Job
+from actors.prover_pool import Proof, ProverPool
+from actors.report import CertificateReport, DemoReport, DisputeReport, ProverReport
+from actors.runtime import local_cluster
+from actors.supervisor import deploy
+from protocol.dispute.game import Fault, Party, Verdict
+from protocol.errors import ConfigError
+from protocol.options.instrument import parse_instrument
+from protocol.oracle.certificate import Certificate
+from protocol.oracle.observation import SignedObservation
+from protocol.settlement.claim import Check, Claim
+from protocol.units import Sats
+from riscv_vm.guest import guest_elf
+from riscv_vm.image import load_elf
+
+ROUNDS_BEFORE_EXPIRY = 2
+SEED = 7
+CALL_S = 60.0
+EXCESS_SATS = 1_000_000
+"""What a liar claims on top, as far as the collateral goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What goes wrong on purpose: a lie of the prover, and how many oracles are killed."""
+
+    lie: Lie | None = None
+    kill: int = 0
+
+
+class Demo:
+    """One run in ``folder``, which must be empty. ``announce`` hears each stage as it begins."""
+
+    def __init__(
+        self, config: Config, faults: Faults, folder: Path, announce: Callable[[str], None]
+    ) -> None:
+        if not config.venues.simulated:
+            raise ConfigError("[venues] the demo runs on simulated exchanges: set all to simulated")
+        if not 0 <= faults.kill <= len(config.oracle.names):
+            raise ConfigError(f"--kill: there are 0 to {len(config.oracle.names)} oracles to kill")
+        instrument = parse_instrument(config.option.instrument)
+        interval_ms = config.oracle.interval_ms
+        self._config = config
+        self._faults = faults
+        self._folder = folder
+        self._announce = announce
+        self._elf = guest_elf("settle")
+        self._target = instrument.expiry_ms // interval_ms
+        start_ms = (self._target - ROUNDS_BEFORE_EXPIRY) * interval_ms - interval_ms // 2
+        self._clock = SimulatedClock(start_ms, folder / "clock")
+        self.report = DemoReport(instrument=instrument.name, clock=self._clock.name)
+
+    def run(self) -> DemoReport:
+        """The whole story."""
+        begin = time.perf_counter()
+        with ExitStack() as running:
+            exchanges = running.enter_context(SimulatedExchanges(SEED, self._clock.now_ms))
+            with self._stage("start Ray"):
+                running.enter_context(local_cluster(cpus=self._config.proving.provers + 2))
+            self._story({venue: Endpoint(url) for venue, url in exchanges.urls.items()})
+        self.report.seconds = time.perf_counter() - begin
+        self.report.ok = True
+        return self.report
+
+    def _story(self, endpoints: dict[str, Endpoint]) -> None:
+        with self._stage("start actors (the first run compiles the machine)"):
+            self._all = deploy(
+                self._config, self._folder, self._clock, endpoints, self._elf, self._faults.lie
+            )
+            self._all.wait()
+        with self._stage("fund the contract"):
+            value(self._all.coordinator.fund.remote(), CALL_S)
+        with self._stage("oracle rounds"):
+            certificate = self._certify()
+        if certificate is None:
+            self._refund("No certificate, so no claim: REFUND returned the collateral.")
+        else:
+            self._settle(certificate)
+        self.report.txs = value(self._all.coordinator.transactions.remote(), CALL_S)
+        value(self._all.coordinator.close.remote(), CALL_S)
+
+    # Prices
+
+    def _certify(self) -> bytes | None:
+        """Run the rounds up to expiry; the last one's certificate, or None."""
+        self._wait_for_venues()
+        self._clock.release()
+        for round_id in range(self._target - ROUNDS_BEFORE_EXPIRY, self._target):
+            fetch(self._all.aggregator.round.remote(round_id), CALL_S)
+        sights: Sights = value(self._all.aggregator.observe.remote(self._target), CALL_S)
+        self._report_prices(sights)
+        self._kill()
+        outcome = fetch(self._all.aggregator.certify.remote(sights), CALL_S)
+        if not isinstance(outcome, Answered):
+            self.report.no_certificate = outcome.reason
+            return None
+        published: Published = outcome.value
+        self._report_certificate(published)
+        record = {
+            "config": self._all.oracle_config.encode().hex(),
+            "certificate": published.certificate.hex(),
+        }
+        (self._folder / "certificate.json").write_text(json.dumps(record) + "\n")
+        return published.certificate
+
+    def _wait_for_venues(self) -> None:
+        """Until every oracle is subscribed everywhere; the clock, and with it prices, stand."""
+        oracles = self._all.oracles
+        eventually(
+            lambda: all(value(o.venues.remote(), CALL_S) == len(VENUES) for o in oracles), CALL_S
+        )
+
+    def _kill(self) -> None:
+        for index in range(self._faults.kill):
+            os.kill(value(self._all.oracles[index].pid.remote(), CALL_S), signal.SIGKILL)
+            self.report.killed.append(self._config.oracle.names[index])
+
+    # Claim, proof, settlement
+
+    def _settle(self, certificate: bytes) -> None:
+        coordinator, lie = self._all.coordinator, self._faults.lie
+        honest: Sats = value(coordinator.honest_payout.remote(certificate), CALL_S)
+        with self._stage("prove the claim"):
+            claim, job, proof = self._prove(certificate, honest)
+        root = secrets.token_bytes(job.width) if lie in (Lie.ROOT, Lie.STALL) else proof.trace.root
+        self._report_proof(claim, proof, root)
+        value(coordinator.claim.remote(certificate, claim, root), CALL_S)
+        with self._stage("challenger re-executes"):
+            opinion = value(
+                self._all.challenger.check.remote(replace(job, forgery=None), root), CALL_S
+            )
+        if opinion.agrees:
+            self._close(root, "Both agree: CLOSE paid the claim in one block.")
+            return
+        with self._stage("dispute"):
+            verdict = self._dispute(job, proof, opinion)
+        if verdict.fault is Fault.TIMEOUT and verdict.winner is Party.CHALLENGER:
+            self._refund("The prover fell silent: REFUND returned the collateral.")
+        else:
+            self._close(opinion.root, f"The {verdict.winner} won: CLOSE paid what is due.")
+
+    def _prove(self, certificate: bytes, honest: Sats) -> tuple[Claim, Job, Proof]:
+        """The claim and its proof by the pool: honest, or as the lie wants it."""
+        terms = value(self._all.coordinator.claim_terms.remote(), CALL_S)
+        report = Certificate.decode(certificate).report
+        lies = self._faults.lie is not None
+        claimed = min(honest + EXCESS_SATS, terms.collateral_sats) if lies else honest
+        claim = Claim(terms, report.encode(), report.hash, Sats(claimed))
+        proving = self._config.proving
+        job = Job(claim.encode(), proving.log4_steps, proving.width, proving.log4_chunk)
+        pool = ProverPool(self._elf, self._all.provers)
+        proof = pool.prove(job, proving.task_steps)
+        if self._faults.lie is Lie.STEP:
+            forged = forge(job.execution(load_elf(self._elf)), proof.trace.steps)
+            job = replace(job, forgery=forged.forgery)
+            proof = pool.prove(job, proving.task_steps)
+        return claim, job, proof
+
+    def _dispute(self, job: Job, proof: Proof, opinion: Opinion) -> Verdict:
+        defender = next(iter(self._all.provers.values()))
+        value(defender.defend.remote(proof.trace), CALL_S)
+        verdict: Verdict = value(
+            self._all.coordinator.dispute.remote(
+                defender, self._all.challenger, job.log4_steps, job.width
+            ),
+            CALL_S,
+        )
+        reason = verdict.reason
+        if verdict.fault is Fault.NOT_HALT and opinion.end == "TRAP":
+            reason += f": the guest's check {Check(opinion.exit_code).name} fails"
+        self.report.dispute = DisputeReport(
+            kind=str(self._faults.lie),
+            step=verdict.step,
+            instruction=verdict.instruction,
+            fault=verdict.fault,
+            rounds=verdict.rounds,
+            reason=reason,
+            winner=verdict.winner,
+        )
+        return verdict
+
+    def _close(self, root: bytes, outcome: str) -> None:
+        with self._stage("settle on Bitcoin"):
+            self.report.payout_sats = value(self._all.coordinator.settle.remote(root), CALL_S)
+        self.report.outcome = outcome
+
+    def _refund(self, outcome: str) -> None:
+        with self._stage("refund on Bitcoin"):
+            value(self._all.coordinator.refund.remote(), CALL_S)
+        self.report.outcome = outcome
+        self.report.payout_sats = Sats(0)
+
+    # Report
+
+    def _report_prices(self, sights: Sights) -> None:
+        for index, name in enumerate(self._config.oracle.names):
+            sight = sights.seen.get(index)
+            signed = SignedObservation.decode(sight.signed).observation if sight else None
+            self.report.prices.append(
+                {
+                    "oracle": name,
+                    "venues_e8": sight.venue_prices_e8 if sight else {},
+                    "price_e8": signed.price_e8 if signed else None,
+                    "missing": sights.missing.get(index),
+                }
+            )
+
+    def _report_certificate(self, published: Published) -> None:
+        certificate = Certificate.decode(published.certificate)
+        self.report.certificate = CertificateReport(
+            price_e8=certificate.report.price_e8,
+            grade=certificate.report.grade.name,
+            signers=[self._config.oracle.names[i] for i in certificate.signers],
+            latency_ms=round(published.latency_ms, 3),
+        )
+
+    def _report_proof(self, claim: Claim, proof: Proof, root: bytes) -> None:
+        self.report.claimed_sats = claim.payout_sats
+        self.report.steps = proof.trace.steps
+        self.report.root = root.hex()
+        self.report.prove_seconds = proof.seconds
+        self.report.provers = [
+            ProverReport(name=name, **asdict(share)) for name, share in proof.shares.items()
+        ]
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        self._announce(name)
+        begin = time.perf_counter()
+        yield
+        self.report.stages[name.split(" (")[0]] = time.perf_counter() - begin

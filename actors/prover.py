@@ -1,0 +1,82 @@
+"""A prover as an actor: hashes runs of chunks for the pool, and answers for a claim in a dispute.
+
+Stateless but for the trace it defends; a restart needs only the program, which it was started with.
+"""
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+
+from actors.faults import Lie
+from protocol.dispute.game import Game, answer
+from protocol.errors import DisputeError
+from riscv_vm.execution import Execution
+from riscv_vm.forge import Forgery
+from riscv_vm.image import ProgramImage, load_elf
+from riscv_vm.prove import ChunkTask, prove_chunks, warm_up
+from riscv_vm.record import Record
+from riscv_vm.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An execution without its program: what a prover that has the program needs to know."""
+
+    data: bytes
+    log4_steps: int
+    width: int
+    log4_chunk: int
+    forgery: Forgery | None = None
+
+    def execution(self, image: ProgramImage) -> Execution:
+        """The whole execution."""
+        return Execution(
+            image, self.data, self.log4_steps, self.width, self.log4_chunk, self.forgery
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """The roots of one task's chunks and the time it took."""
+
+    roots: tuple[bytes, ...]
+    seconds: float
+
+
+class Prover:
+    """The actor. ``lie`` makes it misbehave in disputes."""
+
+    def __init__(self, elf: bytes, lie: Lie | None = None) -> None:
+        self._image = load_elf(elf)
+        self._lie = lie
+        self._trace: Trace | None = None
+        warm_up()
+
+    def pid(self) -> int:
+        """The process id, once the machine is compiled."""
+        return os.getpid()
+
+    def prove(self, job: Job, task: ChunkTask) -> Proved:
+        """The root of every chunk of ``task``."""
+        start = time.perf_counter()
+        roots = prove_chunks(job.execution(self._image), task)
+        return Proved(roots, time.perf_counter() - start)
+
+    def defend(self, trace: Trace) -> None:
+        """Take over the trace of a claim, to answer for it."""
+        self._trace = trace
+
+    def answer(self, game: Game) -> tuple[bytes, ...] | tuple[Record, ...]:
+        """The four nodes or records that ``game`` asks for, from the trace it defends."""
+        if self._lie is Lie.STALL:
+            threading.Event().wait()  # frozen for ever: only the other side's deadline ends this
+        if self._trace is None:
+            raise DisputeError("this prover defends no claim")
+        answered = answer(game, self._trace)
+        reply = answered.records if game.at_block else answered.children
+        if reply is not None:
+            return reply
+        # Nothing that it can say fits its claim; it says what it has.
+        first = 4 * game.index
+        return tuple(self._trace.node(game.level, first + i) for i in range(4))

@@ -1,0 +1,122 @@
+"""The pool: one pre-pass here, chunks replayed by many provers, one root.
+
+Chunk tasks are pure, so a task whose prover died is given to another one.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.outcomes import Answered, Refused, fetch, first_done
+from actors.prover import Job, Proved
+from riscv_vm.image import load_elf
+from riscv_vm.prove import ChunkTask, PrePass
+from riscv_vm.trace import Trace
+
+ATTEMPTS = 3
+IN_FLIGHT = 2
+"""Tasks that a prover has at once, so that it never waits for the next one."""
+
+
+@dataclass(slots=True)
+class Share:
+    """What one prover did for a proof."""
+
+    chunks: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A trace with its root, the wall time it took and who did what."""
+
+    trace: Trace
+    seconds: float
+    shares: dict[str, Share]
+
+
+@dataclass(slots=True)
+class _Work:
+    number: int
+    task: ChunkTask
+    prover: str
+    attempts: int = 1
+
+
+@dataclass(slots=True)
+class _Run:
+    """One proof in progress."""
+
+    job: Job
+    roots: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
+    pending: dict[Any, _Work] = field(default_factory=dict)
+    shares: dict[str, Share] = field(default_factory=dict)
+
+    def load(self, prover: str) -> int:
+        return sum(work.prover == prover for work in self.pending.values())
+
+
+class ProverPool:
+    """Prover actors by name. ``deadline_s`` bounds the wait for any one task."""
+
+    def __init__(self, elf: bytes, provers: dict[str, Any], deadline_s: float = 60.0) -> None:
+        self._image = load_elf(elf)
+        self._provers = provers
+        self._deadline_s = deadline_s
+
+    def prove(
+        self, job: Job, task_steps: int, progress: Callable[[int], None] | None = None
+    ) -> Proof:
+        """Prove ``job`` in tasks of about ``task_steps`` steps; ``progress`` hears the steps done.
+
+        TimeoutError if a task was lost by three provers in a row.
+        """
+        start = time.perf_counter()
+        execution = job.execution(self._image)
+        prepass = PrePass(execution, task_steps // execution.chunk_steps)
+        run = _Run(job, shares={name: Share() for name in self._provers})
+        for number, task in enumerate(prepass):
+            while len(run.pending) >= IN_FLIGHT * len(self._provers):
+                self._collect(run, progress)
+            self._submit(run, _Work(number, task, self._idlest(run)))
+        while run.pending:
+            self._collect(run, progress)
+        trace = prepass.trace([run.roots[number] for number in sorted(run.roots)])
+        return Proof(trace, time.perf_counter() - start, run.shares)
+
+    def _idlest(self, run: _Run, besides: str | None = None) -> str:
+        names = [name for name in self._provers if name != besides] or list(self._provers)
+        return min(names, key=lambda name: (run.load(name), run.shares[name].chunks))
+
+    def _submit(self, run: _Run, work: _Work) -> None:
+        call = self._provers[work.prover].prove.remote(run.job, work.task)
+        run.pending[call] = work
+
+    def _collect(self, run: _Run, progress: Callable[[int], None] | None) -> None:
+        """Wait for one task; give it to another prover if its own was lost."""
+        done = first_done(list(run.pending), self._deadline_s)
+        if done is None:
+            raise TimeoutError(f"no prover finished a task within {self._deadline_s:g} s")
+        work = run.pending.pop(done)
+        outcome = fetch(done, self._deadline_s)
+        if isinstance(outcome, Answered):
+            self._book(run, work, outcome.value)
+            if progress:
+                progress(sum(share.steps for share in run.shares.values()))
+            return
+        if isinstance(outcome, Refused):
+            raise outcome.error
+        if work.attempts == ATTEMPTS:
+            what = f"chunks from {work.task.first} on"
+            raise TimeoutError(f"{what}: {outcome.reason}, {ATTEMPTS} times in a row")
+        other = self._idlest(run, besides=work.prover)
+        self._submit(run, _Work(work.number, work.task, other, work.attempts + 1))
+
+    def _book(self, run: _Run, work: _Work, proved: Proved) -> None:
+        run.roots[work.number] = proved.roots
+        share = run.shares[work.prover]
+        share.chunks += len(proved.roots)
+        share.steps += len(proved.roots) * 4**run.job.log4_chunk
+        share.seconds += proved.seconds

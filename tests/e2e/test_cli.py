@@ -1,0 +1,126 @@
+"""The command line on good and bad input: one line, the field, the remedy, no traceback."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from actors.config import DEMO
+from riscv_vm.guest import guest_elf
+from tests.builders.claims import claim_terms, honest_claim, patched
+from tests.builders.oracles import CONFIG, certify, observed, proposal_of
+
+
+def oracle_vm(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "actors.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=110)
+
+
+def refused(*arguments: object) -> str:
+    run = oracle_vm(*arguments)
+    assert run.returncode != 0
+    assert run.stdout == ""
+    assert "Traceback" not in run.stderr
+    line = run.stderr.strip()
+    assert line.startswith("error: ")
+    assert "\n" not in line
+    return line
+
+
+@pytest.fixture(scope="module")
+def settle(tmp_path_factory):
+    path = tmp_path_factory.mktemp("elf") / "settle.elf"
+    path.write_bytes(guest_elf("settle"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def claim():
+    return honest_claim(claim_terms()).encode()
+
+
+def test_run_and_prove_agree_for_every_number_of_workers(settle, claim):
+    run = json.loads(oracle_vm("vm", "run", settle, "--input", claim.hex(), "--json").stdout)
+    assert run["end"] == "HALT"
+    assert run["steps"] > 20_000
+    for workers in (1, 2):
+        proved = json.loads(
+            oracle_vm(
+                "vm", "prove", settle, "--input", claim.hex(), "--workers", workers, "--json"
+            ).stdout
+        )
+        assert proved["root"] == run["root"]
+        assert proved["steps"] == run["steps"]
+        assert proved["steps_per_second"] == pytest.approx(run["steps"] / proved["seconds"])
+
+
+@pytest.mark.parametrize(("width", "digits"), [(20, 40), (32, 64)])
+def test_the_shape_of_the_commitment_is_chosen(settle, claim, width, digits):
+    arguments = ("--input", claim.hex(), "--width", width, "--log4-steps", 8, "--json")
+    run = json.loads(oracle_vm("vm", "run", settle, *arguments).stdout)
+    assert len(run["root"]) == digits
+    assert run["root"] == run["root"].lower()
+
+
+def test_a_trap_and_a_limit_are_answers_not_errors(settle, claim):
+    lie = patched(claim, 301, bytes(8))
+    run = oracle_vm("vm", "run", settle, "--input", lie.hex(), "--json")
+    assert (run.returncode, json.loads(run.stdout)["end"]) == (0, "TRAP")
+    run = oracle_vm("vm", "run", settle, "--input", claim.hex(), "--log4-steps", 5, "--json")
+    assert json.loads(run.stdout)["end"] == "LIMIT"
+    assert json.loads(run.stdout)["steps"] == 4**5
+
+
+def test_a_malformed_elf_is_refused(tmp_path, settle):
+    path = tmp_path / "bad.elf"
+    path.write_bytes(settle.read_bytes()[:60])
+    assert "ELF" in refused("vm", "run", path)
+    path.write_bytes(b"#!/bin/sh\n")
+    assert "ELF" in refused("vm", "prove", path)
+    assert "cannot be read" in refused("vm", "run", tmp_path / "none.elf")
+
+
+def test_bad_options_are_refused(settle):
+    assert "--input" in refused("vm", "run", settle, "--input", "xyz")
+    assert "--width" in refused("vm", "run", settle, "--width", "24")
+    run = oracle_vm("vm", "run", settle, "--log4-steps", "16")
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+
+
+def test_a_config_with_a_missing_key_names_it(tmp_path):
+    path = tmp_path / "demo.toml"
+    path.write_text(DEMO.read_text().replace("quorum = 2\n", ""))
+    assert "quorum" in refused("config", "check", path)
+    assert "quorum" in refused("demo", "--config", path)
+    assert oracle_vm("config", "check", DEMO).returncode == 0
+
+
+def test_a_folder_in_use_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "mine").write_text("x")
+    assert "not an empty folder" in refused("demo", "--dir", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def certificate_file(path, certificate: bytes):
+    path.write_text(json.dumps({"config": CONFIG.encode().hex(), "certificate": certificate.hex()}))
+    return path
+
+
+def test_certificates_are_verified_and_bad_ones_named(tmp_path):
+    file = tmp_path / "certificate.json"
+    good = certify(proposal_of(*(observed(i) for i in range(3))).report)
+    assert oracle_vm("verify", certificate_file(file, good.encode())).stdout == (
+        "certificate: valid\n"
+    )
+    assert "length" in refused("verify", certificate_file(file, good.encode()[:-1]))
+    forged = good.encode()[:-1] + bytes([good.encode()[-1] ^ 1])
+    assert "signature of oracle 1" in refused("verify", certificate_file(file, forged))
+    run = oracle_vm("verify", file, "--json")
+    assert run.returncode == 1
+    answer = json.loads(run.stdout)
+    assert (answer["kind"], answer["valid"]) == ("certificate", False)
+    file.write_text("{}")
+    assert "config" in refused("verify", file)
+    assert "cannot be read" in refused("verify", tmp_path / "none")

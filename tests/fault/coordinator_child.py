@@ -1,0 +1,108 @@
+"""A coordinator without Ray that dies by its own SIGKILL at the n-th thing it does.
+
+python coordinator_child.py FOLDER N     N = 0: live to the end and print how many there were
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from bitcoin.core import COutPoint
+
+from actors.config import DEMO, load
+from actors.coordinator import Coordinator, CoordinatorSettings
+from actors.journal import Journal
+from actors.keyfile import create_key
+from protocol.bitcoin.tx import hash_hex, parse_hash
+from protocol.oracle.feed import Feed
+from protocol.settlement.claim import Claim
+from protocol.settlement.lifecycle import Stage
+from regtest.kernel import KernelChain
+from riscv_vm.guest import guest_elf
+from tests.builders.oracles import CONFIG, certify, observed, proposal_of
+
+
+class Crash:
+    """Counts writes, broadcasts and blocks as they are done; dies right after the n-th."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.count = at, 0
+
+    def moment(self) -> None:
+        self.count += 1
+        if self.count == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def watch(self, owner: type, name: str) -> None:
+        original = getattr(owner, name)
+
+        def watched(*args, **kwargs):
+            result = original(*args, **kwargs)
+            self.moment()
+            return result
+
+        setattr(owner, name, watched)
+
+
+def settings(folder: Path) -> CoordinatorSettings:
+    keys = folder / "keys"
+    if not keys.exists():
+        create_key(keys / "holder.key")
+        create_key(keys / "writer.key")
+    return CoordinatorSettings(
+        CONFIG.encode(),
+        Feed("BTC/USD").encode(),
+        load(DEMO).option,
+        guest_elf("settle"),
+        keys / "holder.key",
+        keys / "writer.key",
+        folder / "coordinator",
+        1000,
+    )
+
+
+def story(coordinator: Coordinator) -> None:
+    """What a driver does, from wherever the contract stands."""
+    coordinator.fund()
+    round_id = coordinator.terms.round
+    start = round_id * CONFIG.interval_ms
+    sights = [observed(i, round=round_id, obs_time=start, venue_time=start) for i in range(3)]
+    certificate = certify(proposal_of(*sights).report).encode()
+    payout = coordinator.honest_payout(certificate)
+    if coordinator.stage() is Stage.FUNDED:
+        report = proposal_of(*sights).report
+        claim = Claim(coordinator.terms, report.encode(), report.hash, payout)
+        coordinator.claim(certificate, claim, b"\1" * 20)
+    if coordinator.stage() is Stage.CLAIMED:
+        coordinator.settle(b"\1" * 20)
+
+
+def finish(folder: Path) -> dict[str, object]:
+    """Live to the end; what is on chain then."""
+    coordinator = Coordinator(settings(folder))
+    story(coordinator)
+    txs = coordinator.transactions()
+    point = COutPoint(parse_hash(txs[0].txid), 0)
+    spender = coordinator._chain.spender(point)
+    result = {
+        "stage": coordinator.stage(),
+        "names": [tx.name for tx in txs],
+        "spender": spender and hash_hex(spender.txid),
+        "close": txs[-1].txid,
+        "payout": coordinator._state.payout_sats,
+    }
+    coordinator.close()
+    return result
+
+
+def main(folder: Path, at: int) -> None:
+    crash = Crash(at)
+    for owner, name in ((Journal, "append"), (KernelChain, "broadcast"), (KernelChain, "mine")):
+        crash.watch(owner, name)
+    finish(folder)
+    print(crash.count)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
