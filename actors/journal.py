@@ -300,7 +300,6 @@ def _write_all(fd: int, data: bytes) -> None:
 
 def _read_all(fd: int) -> bytes:
     with open(fd, "rb", closefd=False) as file:
-        file.seek(0)
         return file.read()
 
 

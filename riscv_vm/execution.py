@@ -61,5 +61,5 @@ class Execution:
     def log(self) -> CheckpointLog:
         """An empty log with room for what this execution can write."""
         writable = sum(segment.size for segment in self.image.memory)
-        interval = max(self.chunk_steps, min(CHECKPOINT_STEPS, self.limit))
+        interval = min(CHECKPOINT_STEPS, self.limit)
         return CheckpointLog(interval, MINIMUM_CAPACITY + 2 * writable)

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numba import int32, int64, uint32, uint64
 
+from riscv_vm import ops
 from riscv_vm.isa import (
     A0,
     A7,
@@ -25,58 +26,7 @@ from riscv_vm.isa import (
     TRAP,
 )
 from riscv_vm.jit import SOURCES, inline, jit
-from riscv_vm.program import (
-    ADD,
-    ADDI,
-    AND,
-    ANDI,
-    BEQ,
-    BGE,
-    BGEU,
-    BLT,
-    BLTU,
-    BNE,
-    CONST,
-    DIV,
-    DIVU,
-    ECALL,
-    JAL,
-    JALR,
-    LB,
-    LBU,
-    LH,
-    LHU,
-    LW,
-    MUL,
-    MULH,
-    MULHSU,
-    MULHU,
-    NO_REGISTER,
-    NOP,
-    OR,
-    ORI,
-    REM,
-    REMU,
-    SB,
-    SH,
-    SLL,
-    SLLI,
-    SLT,
-    SLTI,
-    SLTIU,
-    SLTU,
-    SRA,
-    SRAI,
-    SRL,
-    SRLI,
-    SUB,
-    SW,
-    U8,
-    U32,
-    U64,
-    XOR,
-    XORI,
-)
+from riscv_vm.program import NO_REGISTER, U8, U32, U64
 
 PLAIN, RECORD, WATCH = 0, 1, 2
 WATCHED: Final = 33
@@ -179,113 +129,120 @@ def _interpreter(mode: int, sources: int) -> Callable[..., Any]:
             imm = uint32(word >> uint64(32))
             value = uint32(0)
             after = pc + _ONE
-            if op == NOP:
+            if op == ops.NOP:
                 pass
-            elif op == ADDI:
+            elif op == ops.ADDI:
                 value = uint32(a + imm)
-            elif op == SLTI:
+            elif op == ops.SLTI:
                 value = uint32(int32(a) < int32(imm))
-            elif op == SLTIU:
+            elif op == ops.SLTIU:
                 value = uint32(a < imm)
-            elif op == XORI:
+            elif op == ops.XORI:
                 value = uint32(a ^ imm)
-            elif op == ORI:
+            elif op == ops.ORI:
                 value = uint32(a | imm)
-            elif op == ANDI:
+            elif op == ops.ANDI:
                 value = uint32(a & imm)
-            elif op == SLLI:
+            elif op == ops.SLLI:
                 value = uint32(a << (imm & 31))
-            elif op == SRLI:
+            elif op == ops.SRLI:
                 value = uint32(a >> (imm & 31))
-            elif op == SRAI:
+            elif op == ops.SRAI:
                 value = uint32(int32(a) >> (imm & 31))
-            elif op == ADD:
+            elif op == ops.ADD:
                 value = uint32(a + b)
-            elif op == SUB:
+            elif op == ops.SUB:
                 value = uint32(a - b)
-            elif op == SLL:
+            elif op == ops.SLL:
                 value = uint32(a << (b & 31))
-            elif op == SLT:
+            elif op == ops.SLT:
                 value = uint32(int32(a) < int32(b))
-            elif op == SLTU:
+            elif op == ops.SLTU:
                 value = uint32(a < b)
-            elif op == XOR:
+            elif op == ops.XOR:
                 value = uint32(a ^ b)
-            elif op == SRL:
+            elif op == ops.SRL:
                 value = uint32(a >> (b & 31))
-            elif op == SRA:
+            elif op == ops.SRA:
                 value = uint32(int32(a) >> (b & 31))
-            elif op == OR:
+            elif op == ops.OR:
                 value = uint32(a | b)
-            elif op == AND:
+            elif op == ops.AND:
                 value = uint32(a & b)
-            elif op == MUL:
+            elif op == ops.MUL:
                 value = uint32(a * b)
-            elif op == MULH:
+            elif op == ops.MULH:
                 value = uint32((int64(int32(a)) * int64(int32(b))) >> 32)
-            elif op == MULHSU:
+            elif op == ops.MULHSU:
                 value = uint32((int64(int32(a)) * int64(b)) >> 32)
-            elif op == MULHU:
+            elif op == ops.MULHU:
                 value = uint32((uint64(a) * uint64(b)) >> uint64(32))
-            elif op == DIV:
+            elif op == ops.DIV:
                 value = _div(a, b)
-            elif op == DIVU:
+            elif op == ops.DIVU:
                 value = uint32(a // b) if b != 0 else uint32(0xFFFF_FFFF)
-            elif op == REM:
+            elif op == ops.REM:
                 value = _rem(a, b)
-            elif op == REMU:
+            elif op == ops.REMU:
                 value = uint32(a % b) if b != 0 else a
-            elif op == CONST:
+            elif op == ops.CONST:
                 value = imm
-            elif op == BEQ:
+            elif op == ops.BEQ:
                 after = uint64(imm) if a == b else after
-            elif op == BNE:
+            elif op == ops.BNE:
                 after = uint64(imm) if a != b else after
-            elif op == BLT:
+            elif op == ops.BLT:
                 after = uint64(imm) if int32(a) < int32(b) else after
-            elif op == BGE:
+            elif op == ops.BGE:
                 after = uint64(imm) if int32(a) >= int32(b) else after
-            elif op == BLTU:
+            elif op == ops.BLTU:
                 after = uint64(imm) if a < b else after
-            elif op == BGEU:
+            elif op == ops.BGEU:
                 after = uint64(imm) if a >= b else after
-            elif op == JAL:
+            elif op == ops.JAL:
                 value = uint32(base + uint32(after << _TWO))
                 after = uint64(imm)
-            elif op == JALR:
+            elif op == ops.JALR:
                 value = uint32(base + uint32(after << _TWO))
                 target = uint32((uint32(a + imm) & uint32(0xFFFF_FFFE)) - base)
                 after = uint64(target >> 2)
                 if target & 3 or after >= halt:
                     pc = trap
                     break
-            elif op in (LW, LH, LHU, LB, LBU):
+            elif op == ops.LW:
                 address = uint32(a + imm)
                 place = _place(address, data_base, data_size, stack_first, regions)
-                span = 3 if op == LW else (1 if op in (LH, LHU) else 0)
+                if address & 3 or place == _MISS:
+                    pc = trap
+                    break
+                value = memory[place]
+            elif op in (ops.LH, ops.LHU, ops.LB, ops.LBU):
+                address = uint32(a + imm)
+                place = _place(address, data_base, data_size, stack_first, regions)
+                span = 1 if op in (ops.LH, ops.LHU) else 0
                 if address & span or place == _MISS:
                     pc = trap
                     break
                 value = uint32(memory[place] >> ((address & 3) << 3))
-                if op == LH:
+                if op == ops.LH:
                     value = uint32(int32(value << 16) >> 16)
-                elif op == LHU:
+                elif op == ops.LHU:
                     value = uint32(value & 0xFFFF)
-                elif op == LB:
+                elif op == ops.LB:
                     value = uint32(int32(value << 24) >> 24)
-                elif op == LBU:
+                elif op == ops.LBU:
                     value = uint32(value & 0xFF)
-            elif op in (SW, SH, SB):
+            elif op in (ops.SW, ops.SH, ops.SB):
                 address = uint32(a + imm)
                 place = _place(address, data_base, data_size, stack_first, regions)
-                span = 3 if op == SW else (1 if op == SH else 0)
+                span = 3 if op == ops.SW else (1 if op == ops.SH else 0)
                 if address & span or place >= readonly:
                     pc = trap
                     break
                 value = b
-                if op != SW:
+                if op != ops.SW:
                     shift = (address & 3) << 3
-                    field = uint32((0xFFFF if op == SH else 0xFF) << shift)
+                    field = uint32((0xFFFF if op == ops.SH else 0xFF) << shift)
                     value = uint32((memory[place] & ~field) | (uint32(b << shift) & field))
                 memory[place] = value
                 dirty[place >> _PAGE_SHIFT] = 1
@@ -299,7 +256,7 @@ def _interpreter(mode: int, sources: int) -> Callable[..., Any]:
                 step += _ONE
                 continue
             else:
-                exits = op == ECALL and registers[A7] == EXIT_CALL and registers[A0] == 0
+                exits = op == ops.ECALL and registers[A7] == EXIT_CALL and registers[A0] == 0
                 pc = halt if exits else trap
                 break
             registers[rd] = value

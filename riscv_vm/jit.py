@@ -42,8 +42,8 @@ def vector_lanes() -> int:
     NUMBA_CPU_FEATURES, which limits what numba emits, limits this too.
     """
     limit: str | None = getattr(config, "CPU_FEATURES", None)
-    if limit is not None:
-        features = {name[1:] for name in limit.split(",") if name.startswith("+")}
-    else:
-        features = {name for name, has in binding.get_host_cpu_features().items() if has}
-    return 16 if features & {"avx2", "avx512f"} else 8
+    try:
+        text = binding.get_host_cpu_features().flatten() if limit is None else limit
+    except RuntimeError:  # LLVM does not know this host
+        text = ""
+    return 16 if {"+avx2", "+avx512f"} & set(text.split(",")) else 8

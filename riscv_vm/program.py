@@ -7,12 +7,12 @@ register is written, x0 included.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from riscv_vm import ops
 from riscv_vm.image import STACK, ProgramImage, Segment, input_region
 from riscv_vm.isa import ENCODINGS, INPUT_BASE, Format
 from riscv_vm.text import ROW_OF_NAME, DecodedText, decode_text, rows_of
@@ -24,19 +24,10 @@ U64 = NDArray[np.uint64]
 NO_REGISTER: Final = 32
 PAGE_WORDS: Final = 1024
 
-_number = count()
-NOP, CONST, JAL, JALR = (next(_number) for _ in range(4))
-BEQ, BNE, BLT, BGE, BLTU, BGEU = (next(_number) for _ in range(6))
-LB, LH, LW, LBU, LHU, SB, SH, SW = (next(_number) for _ in range(8))
-ADDI, SLTI, SLTIU, XORI, ORI, ANDI, SLLI, SRLI, SRAI = (next(_number) for _ in range(9))
-ADD, SUB, SLL, SLT, SLTU, XOR, SRL, SRA, OR, AND = (next(_number) for _ in range(10))
-MUL, MULH, MULHSU, MULHU, DIV, DIVU, REM, REMU = (next(_number) for _ in range(8))
-ECALL, EBREAK = (next(_number) for _ in range(2))
-
 _WRITING: Final = (Format.R, Format.I, Format.SHIFT, Format.LOAD, Format.U, Format.J)
-_RENAMED: Final = {"lui": CONST, "auipc": CONST, "fence": NOP}
+_RENAMED: Final = {"lui": "const", "auipc": "const", "fence": "nop"}
 _OP_OF_ROW: Final = np.array(
-    [_RENAMED.get(e.name, globals().get(e.name.upper())) for e in ENCODINGS], dtype=np.uint8
+    [getattr(ops, _RENAMED.get(e.name, e.name).upper()) for e in ENCODINGS], dtype=np.uint8
 )
 
 
@@ -49,7 +40,7 @@ def predecode(words: U32, text_base: int) -> U64:
     code = _OP_OF_ROW[text.row].astype(np.uint64)
     for shift, field in ((8, rd), (16, text.rs1), (24, text.rs2), (32, imm)):
         code |= field.astype(np.uint64) << np.uint64(shift)
-    return np.append(code, np.uint64(EBREAK | NO_REGISTER << 8))
+    return np.append(code, np.uint64(ops.EBREAK | NO_REGISTER << 8))
 
 
 def _operand(text: DecodedText, text_base: int) -> U32:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 from contextlib import closing
@@ -267,10 +268,43 @@ def test_a_journal_that_is_no_guard_is_refused(path: Path, entry: bytes) -> None
         SignGuard.open(path, PUBLIC)
 
 
-@pytest.mark.parametrize("kind", [b"OBS", b"OBSERVE"])
-def test_a_slot_has_a_fixed_shape(path: Path, kind: bytes) -> None:
+def test_a_journal_that_holds_one_slot_twice_is_refused(path: Path) -> None:
+    SignGuard.open(path, PUBLIC).close()
+    for seq in (1, 2):
+        write(path, seq.to_bytes(8) + b"OBS1" + CONFIG + FEED + (9).to_bytes(8) + b"m%d" % seq)
+    with pytest.raises(GuardError, match="entry 2 does not follow"):
+        SignGuard.open(path, PUBLIC)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "feed"),
+    [
+        (b"OBS", CONFIG, FEED),
+        (b"OBSERVE", CONFIG, FEED),
+        (b"OBS", CONFIG + b"1", FEED),
+        (b"OBS1", CONFIG, FEED[1:]),
+    ],
+)
+def test_a_slot_has_a_fixed_shape(path: Path, kind: bytes, config: bytes, feed: bytes) -> None:
     with closing(SignGuard.open(path, PUBLIC)) as guard, pytest.raises(GuardError, match="4-byte"):
-        sign_off(guard, 1, b"x", kind=kind)
+        guard.record(kind, config, feed, 1, b"x")
+
+
+def test_a_new_file_and_its_folder_are_on_disk_before_the_first_record(path: Path) -> None:
+    synced: list[bool] = []
+
+    def fsync(fd: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(fd).st_mode))
+        os.fsync(fd)
+
+    journal, _ = Journal.open(path, fsync)
+    assert synced == [False, True]
+    journal.append(b"one")
+    assert synced == [False, True, False]
+    journal.close()
+    journal.close()
+    with pytest.raises(GuardError, match="closed"):
+        journal.append(b"two")
 
 
 CHILD = """

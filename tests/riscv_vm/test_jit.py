@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -38,6 +39,7 @@ def start(**environment: str) -> dict[str, object]:
     done = subprocess.run(
         [sys.executable, "-c", START],
         env={**os.environ, **environment},
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=True,

@@ -361,6 +361,17 @@ def test_forged_certificates_are_not_adopted() -> None:
         OracleNode(CONFIG, FEED_ID, 0, lambda m: m, MemoryGuard(), certify(report, (0,)))
 
 
+def test_the_same_report_certified_by_others_is_no_conflict() -> None:
+    network = Network()
+    first = network.run(ALIVE)
+    assert first is not None
+    again = certify(first.report, (0, 2))
+    for node in (network.nodes[0], network.aggregator):
+        assert node.receive_certificate(again) is None
+        assert node.last == first
+        assert not node.inbox.convicted
+
+
 def test_an_older_certificate_changes_nothing() -> None:
     network = Network()
     first, second = network.run(ALIVE), network.run(ALIVE, ROUND + 1)

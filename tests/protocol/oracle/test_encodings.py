@@ -180,6 +180,10 @@ def test_other_field_types() -> None:
         replace(observed(0), signature=bytes(63))
     with pytest.raises(EncodingError, match="oracle must be an unsigned 8-bit"):
         replace(observed(0), oracle=256)
+    with pytest.raises(EncodingError, match="oracle index must be an unsigned 8-bit"):
+        Certificate(REPORT, ((256, bytes(64)),))
+    with pytest.raises(EncodingError, match="certificate length 234 is not"):
+        Certificate.decode(RPT + bytes(66))
     with pytest.raises(EncodingError, match="there is none"):
         Certificate(REPORT, ())
     with pytest.raises(EncodingError, match="signature of oracle 1 must be 64 bytes"):

@@ -91,7 +91,7 @@ def test_no_conviction(name: str) -> None:
 
 @pytest.mark.parametrize("field", ["public", "signature_a", "signature_b"])
 def test_field_lengths(field: str) -> None:
-    with pytest.raises(EncodingError, match="evidence .* must be"):
+    with pytest.raises(EncodingError, match=r"evidence .* must be"):
         replace(of(ONE, TWO), **{field: bytes(31)})
 
 

@@ -155,6 +155,25 @@ def test_a_failure_names_who_refused_and_why() -> None:
     )
 
 
+def test_a_failure_names_who_was_never_heard() -> None:
+    network = Network()
+    network.observe({0: PRICE, 1: PRICE})
+    proposed(network)
+    assert str(network.aggregator.failure(ROUND)).endswith(
+        "oracle 0 sent no signature; oracle 1 sent no signature; oracle 2 sent nothing"
+    )
+
+
+def test_the_next_round_may_open_before_this_one_is_certified() -> None:
+    network = Network()
+    network.observe(ALIVE)
+    network.observe(ALIVE, ROUND + 1)
+    first = network.vote(proposed(network), ALIVE, NOW)
+    second = network.vote(proposed(network, NOW + 1_000, ROUND + 1), ALIVE, NOW + 1_000)
+    assert first and second
+    assert second.report.prev_report_hash == first.report.hash
+
+
 def test_a_restart_in_the_round_repeats_the_observation() -> None:
     """SIGKILL after the observation was recorded; the venues have moved since."""
     network = Network()
