@@ -127,31 +127,43 @@ class Aggregator:
         return Published(encoded, latency_ms)
 
     async def _vote(self, proposal: Proposal) -> Certificate | None:
+        """Show the proposal to all. An oracle that holds an observation that was missing gives it
+        back with its refusal: then the better proposal is shown to all, once."""
+        certificate, better = await self._poll(proposal)
+        if certificate is None and better is not None:
+            certificate, _ = await self._poll(better)
+        return certificate
+
+    async def _poll(self, proposal: Proposal) -> tuple[Certificate | None, Proposal | None]:
         deadline_s = self._settings.certify_ms / 1000
         pending: dict[asyncio.Future[Outcome[Vote | Refusal]], int] = {
             asyncio.ensure_future(ask(oracle.certify.remote(proposal), deadline_s)): index
             for index, oracle in enumerate(self._oracles)
         }
         certificate: Certificate | None = None
+        better: Proposal | None = None
         while pending and certificate is None:
             done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for call in done:
-                certificate = self._count(pending.pop(call), call.result(), proposal) or certificate
+                answer = self._count(pending.pop(call), call.result(), proposal)
+                if isinstance(answer, Certificate):
+                    certificate = answer
+                elif isinstance(answer, Proposal):
+                    better = answer
         for call in pending:
             call.cancel()
-        return certificate
+        return certificate, better
 
     def _count(
         self, oracle: int, outcome: Outcome[Vote | Refusal], proposal: Proposal
-    ) -> Certificate | None:
+    ) -> Certificate | Proposal | None:
         if not isinstance(outcome, Answered):
             return None
         if isinstance(outcome.value, Refusal):
-            round_id = proposal.report.round
-            self._node.receive_refusal(oracle, round_id, outcome.value, self._clock.now_ms())
-            return None
-        result = self._node.receive_vote(outcome.value)
-        return result if isinstance(result, Certificate) else None
+            round_id, now_ms = proposal.report.round, self._clock.now_ms()
+            return self._node.receive_refusal(oracle, round_id, outcome.value, now_ms)
+        answer = self._node.receive_vote(outcome.value)
+        return answer if isinstance(answer, Certificate) else None
 
     def _take(self, outcome: Outcome[Sight]) -> str | None:
         """Why this observation is missing; None if it is not."""

@@ -60,7 +60,7 @@ def demo(
     if as_json:
         print(json.dumps(report.to_json()))
     else:
-        show(report, Console())
+        show(report, Console(width=None if sys.stdout.isatty() else 110))
 
 
 @config_app.command("check")

@@ -117,7 +117,7 @@ class Demo:
         self._kill()
         outcome = fetch(self._all.aggregator.certify.remote(sights), CALL_S)
         if not isinstance(outcome, Answered):
-            self.report.no_certificate = outcome.reason
+            self.report.no_certificate = self._named(outcome.reason)
             return None
         published: Published = outcome.value
         self._report_certificate(published)
@@ -229,6 +229,12 @@ class Demo:
                     "missing": sights.missing.get(index),
                 }
             )
+
+    def _named(self, reason: str) -> str:
+        """``reason`` with the oracles' names for their indexes."""
+        for index, name in enumerate(self._config.oracle.names):
+            reason = reason.replace(f"oracle {index} ", f"{name} ")
+        return reason
 
     def _report_certificate(self, published: Published) -> None:
         certificate = Certificate.decode(published.certificate)

@@ -12,7 +12,7 @@ from pathlib import Path
 from actors.clock import Clock
 from actors.feeds.connection import Feeds, Host
 from actors.feeds.endpoints import Endpoint
-from actors.journal import SignGuard
+from actors.journal import Journal, SignGuard
 from actors.keyfile import load_key
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
@@ -58,6 +58,7 @@ class Oracle:
         key = load_key(settings.key_file)
         settings.folder.mkdir(parents=True, exist_ok=True)
         config = OracleConfig.decode(settings.config)
+        self._kept, records = Journal.open(settings.folder / "certificates.journal")
         self._guard = SignGuard.open(settings.folder / "guard.journal", key.public)
         self._node = OracleNode(
             config,
@@ -65,6 +66,7 @@ class Oracle:
             settings.index,
             lambda message: key.sign(message, secrets.token_bytes(32)),
             self._guard,
+            last=Certificate.decode(records[-1]) if records else None,
         )
         self._feeds = Feeds([PRODUCT], settings.endpoints, host=Host(settings.clock.now_ms))
         self._started = False
@@ -102,8 +104,11 @@ class Oracle:
         return self._node.receive_proposal(proposal, self._clock.now_ms())
 
     async def adopt(self, certificate: bytes) -> Refusal | None:
-        """A published certificate."""
-        return self._node.receive_certificate(Certificate.decode(certificate))
+        """A published certificate: on disk once it is the newest that this oracle knows."""
+        refusal = self._node.receive_certificate(Certificate.decode(certificate))
+        if self._node.last is not None and self._node.last.encode() == certificate:
+            self._kept.append(certificate)
+        return refusal
 
     async def _start(self) -> None:
         # Only inside a call is there an event loop to run the feeds on.

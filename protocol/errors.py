@@ -14,7 +14,7 @@
     │   └── PolicyError     a transaction that consensus allows and the mempool does not
     └── ConfigError         a configuration with a missing, unknown or wrong field
 
-The machine has its own root, ``riscv_vm.image.ImageError`` (also a ValueError): it imports nothing of ours.
+The machine imports nothing of ours; its root is ``riscv_vm.image.ImageError``, also a ValueError.
 """
 
 

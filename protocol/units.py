@@ -1,4 +1,4 @@
-"""Integer units. A name with a unit in it (``price_e8``, ``vol_bps``) uses the unit; these types mark the rest."""
+"""Integer units. A name may hold its unit (``price_e8``, ``vol_bps``); these mark the rest."""
 
 from typing import Final, NewType
 

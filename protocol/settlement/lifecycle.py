@@ -15,7 +15,6 @@ from typing import Any, Final
 import msgpack
 
 from protocol.errors import EncodingError, TermsError
-from protocol.units import Sats
 
 
 class Stage(StrEnum):
@@ -54,7 +53,7 @@ class Settlement:
     refund_tx: bytes = b""
     claim: bytes = b""
     root: bytes = b""
-    payout_sats: Sats = Sats(0)
+    payout_sats: int = 0
     close_tx: bytes = b""
     winner: str = ""
 

@@ -3,7 +3,6 @@ import pytest
 
 from protocol.errors import EncodingError, TermsError
 from protocol.settlement.lifecycle import NEXT, Settlement, Stage
-from protocol.units import Sats
 
 
 def test_every_transition_is_allowed_or_refused():
@@ -23,7 +22,7 @@ def test_a_contract_ends_once():
 
 
 def test_a_state_survives_its_encoding():
-    state = Settlement(Stage.CLAIMED, 130, b"\1", b"\2", b"\3" * 309, b"\4" * 20, Sats(5), b"", "v")
+    state = Settlement(Stage.CLAIMED, 130, b"\1", b"\2", b"\3" * 309, b"\4" * 20, 5, b"", "v")
     assert Settlement.decode(state.encode()) == state
 
 
