@@ -17,6 +17,7 @@ from actors.clock import Clock
 from actors.journal import Journal
 from actors.oracle import Sight
 from actors.outcomes import Answered, Lost, Outcome, Refused, ask
+from protocol.errors import EncodingError
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
 from protocol.oracle.feed import Feed
@@ -94,11 +95,11 @@ class Aggregator:
         outcomes = await asyncio.gather(*calls)
         sights = Sights(round_id, {}, {})
         for index, outcome in enumerate(outcomes):
-            fault = self._take(outcome)
-            if fault is None and isinstance(outcome, Answered):
-                sights.seen[index] = outcome.value
+            taken = self._take(index, outcome)
+            if isinstance(taken, Sight):
+                sights.seen[index] = taken
             else:
-                sights.missing[index] = str(fault)
+                sights.missing[index] = taken
         for index, sight in sights.seen.items():
             for peer, oracle in enumerate(self._oracles):
                 if peer != index:
@@ -159,19 +160,29 @@ class Aggregator:
     ) -> Certificate | Proposal | None:
         if not isinstance(outcome, Answered):
             return None
+        if not isinstance(outcome.value, Vote | Refusal):
+            return None
         if isinstance(outcome.value, Refusal):
             round_id, now_ms = proposal.report.round, self._clock.now_ms()
             return self._node.receive_refusal(oracle, round_id, outcome.value, now_ms)
         answer = self._node.receive_vote(outcome.value)
         return answer if isinstance(answer, Certificate) else None
 
-    def _take(self, outcome: Outcome[Sight]) -> str | None:
-        """Why this observation is missing; None if it is not."""
+    def _take(self, oracle: int, outcome: Outcome[Sight]) -> Sight | str:
+        """The sight of ``oracle``, or why it is missing: an oracle may answer anything."""
         if isinstance(outcome, Refused | Lost):
             return outcome.reason
-        signed = SignedObservation.decode(outcome.value.signed)
+        sight = outcome.value
+        if not isinstance(sight, Sight):
+            return "the answer is no observation"
+        try:
+            signed = SignedObservation.decode(sight.signed)
+        except EncodingError as error:
+            return str(error)
+        if signed.oracle != oracle:
+            return f"signed as oracle {signed.oracle}"
         refusal = self._node.receive_observation(signed, self._clock.now_ms())
-        return None if refusal is None else str(refusal)
+        return sight if refusal is None else str(refusal)
 
     async def _until(self, unix_ms: int) -> None:
         while (wait_ms := unix_ms - self._clock.now_ms()) > 0:

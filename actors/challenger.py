@@ -2,11 +2,10 @@
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actors.prover import Job
 from protocol.dispute.game import Game, choose
-from protocol.errors import DisputeError
 from riscv_vm.image import load_elf
 from riscv_vm.isa import A0
 from riscv_vm.prove import prove, warm_up
@@ -44,19 +43,28 @@ class Challenger:
     def check(self, job: Job, root: bytes) -> Opinion:
         """Execute the job honestly and compare with the claimed ``root``."""
         start = time.perf_counter()
-        execution = job.execution(self._image)
-        trace = self._trace = prove(execution)
+        trace = self._executed(job)
         outcome = trace.outcome
-        machine = execution.machine()
+        machine = trace.execution.machine()
         machine.run(outcome.steps)
-        agrees = outcome.end == "HALT" and trace.root == root
-        seconds = time.perf_counter() - start
         return Opinion(
-            agrees, outcome.end, outcome.steps, trace.root, machine.register(A0), seconds
+            agrees=outcome.end == "HALT" and trace.root == root,
+            end=outcome.end,
+            steps=outcome.steps,
+            root=trace.root,
+            exit_code=machine.register(A0),
+            seconds=time.perf_counter() - start,
         )
 
-    def choose(self, game: Game) -> int:
-        """The digit: leftmost node or record that differs from its own, else 3."""
-        if self._trace is None:
-            raise DisputeError("this challenger has not executed the claim")
-        return choose(game, self._trace)
+    def choose(self, job: Job, game: Game) -> int:
+        """The digit: leftmost node or record that differs from its own, else 3.
+
+        After a restart the job is executed again: a digit depends on nothing else.
+        """
+        return choose(game, self._executed(job))
+
+    def _executed(self, job: Job) -> Trace:
+        honest = replace(job, forgery=None)
+        if self._trace is None or self._trace.execution != honest.execution(self._image):
+            self._trace = prove(honest.execution(self._image))
+        return self._trace

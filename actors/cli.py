@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 from rich.console import Console
@@ -25,13 +25,12 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Prices signed by oracles, computed on by a RISC-V program, settled on Bitcoin.",
 )
 app.add_typer(vm, name="vm")
 config_app = typer.Typer(no_args_is_help=True, help="Configuration files.")
 app.add_typer(config_app, name="config")
-
-progress = Console(stderr=True)
 
 
 @app.command()
@@ -47,20 +46,20 @@ def demo(
 ) -> None:
     """One option, from exchange price to Bitcoin, end to end, on this machine."""
     loaded = configuration.load(config)
-    with _folder(folder) as place:
-        run = Demo(loaded, Faults(lie, kill), place, _announcer())
+    with _folder(folder) as place, Announcer() as announce:
+        run = Demo(loaded, Faults(lie, kill), place, announce)
         try:
-            report = run.run()
-        except ProtocolError as error:
+            run.run()
+        except (ProtocolError, TimeoutError) as error:
             if not as_json:
                 raise
             run.report.outcome = str(error)
-            print(json.dumps(run.report.to_json()))
-            raise typer.Exit(1) from None
     if as_json:
-        print(json.dumps(report.to_json()))
+        print(json.dumps(run.report.to_json()))
     else:
-        show(report, Console(width=None if sys.stdout.isatty() else 110))
+        show(run.report, Console(width=None if sys.stdout.isatty() else 110))
+    if not run.report.ok:
+        raise typer.Exit(1)
 
 
 @config_app.command("check")
@@ -97,7 +96,7 @@ def _verify(file: Path) -> None:
         config, certificate = (bytes.fromhex(record[key]) for key in ("config", "certificate"))
     except OSError as error:
         raise EncodingError(f"{file}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise EncodingError(
             f"{file}: needs `config` and `certificate` in hex ({type(error).__name__}: {error})"
         ) from None
@@ -107,18 +106,39 @@ def _verify(file: Path) -> None:
 @contextmanager
 def _folder(wanted: Path | None) -> Iterator[Path]:
     if wanted is None:
-        with tempfile.TemporaryDirectory(prefix="oracle-vm-") as place:
+        with tempfile.TemporaryDirectory(prefix="oracle-vm-", ignore_cleanup_errors=True) as place:
             yield Path(place)
         return
-    if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+        used = any(wanted.iterdir())
+    except OSError as error:
+        raise ConfigError(f"--dir {wanted}: cannot be used ({error.strerror})") from None
+    if used:
         raise ConfigError(f"--dir {wanted}: exists and is not an empty folder; name a new one")
-    wanted.mkdir(parents=True, exist_ok=True)
     yield wanted.resolve()
 
 
-def _announcer() -> Any:
-    """Progress: a line a stage, so that it reads the same in a terminal and in a log."""
-    return lambda stage: progress.print(f"... {stage}", style="dim", highlight=False)
+class Announcer:
+    """Shows the stage that is under way: a spinner in a terminal, else a line for each stage."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._status = self._console.status("")
+
+    def __call__(self, stage: str) -> None:
+        if self._console.is_terminal:
+            self._status.update(f"{stage} ...")
+        else:
+            self._console.print(f"... {stage}", highlight=False)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
 
 
 def main() -> None:

@@ -6,16 +6,24 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from protocol.errors import ConfigError
+from protocol.bitcoin.genesis import REGTEST_GENESIS
+from protocol.errors import ConfigError, ProtocolError
+from protocol.options.instrument import parse_instrument, require_european_vanilla
+from protocol.options.payoff import check_payoff_terms
+from protocol.oracle.config import OracleConfig
+from protocol.units import PriceE8, Sats
 from regtest.chain import Chain
 from regtest.kernel import KernelChain
 from regtest.wallet import Wallet
 
-__all__ = ["Chain", "Config", "Option", "Wallet", "load", "open_chain"]
+__all__ = ["Chain", "Config", "Option", "Wallet", "load", "open_chain", "oracle_config"]
 
 DEMO = Path(__file__).with_name("demo.toml")
 SIMULATED = "simulated"
 """The endpoint that means: the venue's simulator on loopback, started by whoever reads the file."""
+
+GUEST_STEPS_MAX = 40_000
+"""More steps than the settlement guest takes on any input."""
 
 Positive = Annotated[int, Meta(ge=1)]
 Endpoint = Annotated[str, Meta(pattern=r"^(simulated|wss?://.+)$")]
@@ -112,18 +120,53 @@ def load(path: Path) -> Config:
     return config
 
 
+def oracle_config(oracle: Oracle, publics: tuple[bytes, ...]) -> OracleConfig:
+    """What the oracles sign under, with these public keys; ConfigError names a wrong field."""
+    return OracleConfig(
+        genesis_hash=REGTEST_GENESIS,
+        epoch=1,
+        oracles=publics,
+        quorum=oracle.quorum,
+        faults=oracle.faults,
+        interval_ms=oracle.interval_ms,
+        delta_ppm=oracle.delta_ppm,
+        max_move_ppm=oracle.max_move_ppm,
+        max_age_ms=oracle.max_age_ms,
+        future_ms=oracle.future_ms,
+        min_venues=oracle.min_venues,
+    )
+
+
 def _check(config: Config) -> None:
-    """What no single field can say."""
-    oracle, proving = config.oracle, config.proving
+    """What no single field can say; each error names its table and field."""
+    oracle, proving, option = config.oracle, config.proving, config.option
     if len(set(oracle.names)) != len(oracle.names):
         raise ConfigError("[oracle] names: every oracle needs a name of its own")
-    if not oracle.faults < oracle.quorum <= len(oracle.names):
-        raise ConfigError("[oracle] quorum: more than faults and at most the number of names")
     if proving.width not in (20, 32):
         raise ConfigError("[proving] width: 20 or 32 bytes")
     if proving.log4_chunk > proving.log4_steps:
         raise ConfigError("[proving] log4_chunk: a chunk is at most the whole trace (log4_steps)")
+    if 4**proving.log4_steps < GUEST_STEPS_MAX:
+        raise ConfigError(
+            f"[proving] log4_steps: the settlement program takes up to {GUEST_STEPS_MAX} steps"
+        )
     _ = config.venues.simulated
+    stand_ins = tuple(bytes([index + 1]) * 32 for index in range(len(oracle.names)))
+    try:
+        oracle_config(oracle, stand_ins)
+    except ConfigError as error:
+        raise ConfigError(f"[oracle] {error}") from None
+    try:
+        instrument = parse_instrument(option.instrument)
+        require_european_vanilla(instrument)
+        check_payoff_terms(
+            instrument.kind,
+            PriceE8(instrument.strike_e8),
+            Sats(option.quantity_sats),
+            Sats(option.collateral_sats),
+        )
+    except ProtocolError as error:
+        raise ConfigError(f"[option] {error}") from None
 
 
 def open_chain(datadir: Path) -> Chain:

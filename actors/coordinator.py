@@ -1,12 +1,15 @@
 """The coordinator as an actor: one contract from funding to its last block, on disk at every step.
 
 Durable: a state is in the journal before anything it allows is broadcast, and after a restart the
-chain is brought to what the last state says; nothing is signed or paid twice. It holds the keys of
-both parties: in this version they have agreed to sign what the game decides.
+chain is brought to what the last state says; nothing is signed or paid twice, and a call that is
+repeated in the stage it leads to changes nothing. It holds the keys of both parties: for now they
+have agreed to sign what the game decides.
 """
 
 import secrets
+import time
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +19,20 @@ from actors.config import Option, Wallet, open_chain
 from actors.journal import Journal
 from actors.keyfile import load_key
 from actors.outcomes import Answered, fetch
+from actors.prover import Job
 from actors.report import TxReport
 from protocol.bitcoin.tx import hash_hex, parse_tx, serialize, txid, vsize
 from protocol.crypto.tagged import tagged_hash
 from protocol.dispute.game import Claim as DisputedClaim
 from protocol.dispute.game import Game, Party, Verdict
 from protocol.dispute.judge import judge
-from protocol.errors import DisputeError, TermsError
+from protocol.errors import ConfigError, DisputeError, TermsError
 from protocol.options.instrument import parse_instrument, require_european_vanilla
-from protocol.options.payoff import payoff_sats
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
 from protocol.oracle.feed import Feed
 from protocol.oracle.report import Report
-from protocol.settlement.claim import Claim, ClaimTerms
+from protocol.settlement.claim import Claim, ClaimTerms, payout_due
 from protocol.settlement.contract import Contract, ContractKeys, ContractTerms, Role, SpendPath
 from protocol.settlement.funding import (
     Contribution,
@@ -46,6 +49,8 @@ from riscv_vm.fast import Machine
 from riscv_vm.image import load_elf
 
 COINBASE_MATURITY = 100
+RETRY_S = 0.05
+"""Between two requests for the same move, while its time lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +80,13 @@ class Coordinator:
             Role.WRITER: load_key(settings.writer_key),
         }
         self.terms = self._claim_terms()
-        self._journal, records = Journal.open(settings.folder / "settlement.journal")
-        self._state = Settlement.decode(records[-1]) if records else Settlement()
+        self._journal, self._state = self._open_journal()
         self._chain = open_chain(settings.folder / "chain")
         self._wallets = {role: Wallet(self._chain, key) for role, key in self._keys.items()}
-        self._enforce()
 
     def stage(self) -> Stage:
-        """Where the contract stands."""
+        """Where the contract stands, once the chain is where its journal says."""
+        self._enforce()
         return self._state.stage
 
     def claim_terms(self) -> ClaimTerms:
@@ -98,48 +102,67 @@ class Coordinator:
 
     def honest_payout(self, certificate: bytes) -> Sats:
         """What the holder is due; QuorumError or TermsError if the certificate is not ours."""
-        return self._due(self._checked(certificate).report)
+        return payout_due(self.terms, PriceE8(self._checked(certificate).report.price_e8))
 
-    def claim(self, certificate: bytes, claim: Claim, root: bytes) -> None:
-        """Record a claim: it must be about this contract and this certificate; it may be a lie."""
+    def claim(
+        self, certificate: bytes, claim: Claim, root: bytes, log4_steps: int, width: int
+    ) -> None:
+        """Record a claim and the shape of its trace. It may be a lie, but it must be about this
+        contract and this certificate: TermsError or DisputeError otherwise."""
         report = self._checked(certificate).report
         if claim.terms != self.terms:
             raise TermsError("the claim is about another contract")
         if (claim.report, claim.report_hash) != (report.encode(), report.hash):
             raise TermsError("the claim is not about this certificate")
+        DisputedClaim(root, log4_steps, width)
+        if (self._state.claim, self._state.root) == (claim.encode(), root):
+            return
         self._write(
             self._state.to(
-                Stage.CLAIMED, claim=claim.encode(), root=root, payout_sats=claim.payout_sats
+                Stage.CLAIMED,
+                claim=claim.encode(),
+                root=root,
+                log4_steps=log4_steps,
+                width=width,
+                payout_sats=int(claim.payout_sats),
             )
         )
 
-    def dispute(self, prover: Any, challenger: Any, log4_steps: int, width: int) -> Verdict:
+    def dispute(self, prover: Any, job: Job, challenger: Any) -> Verdict:
         """Referee the game about the claim on record, down to one step; its end is on record too.
 
-        A dispute that a crash interrupted is played again from its beginning.
+        ``job`` is what the prover committed to; only the players look at it. A dispute that a crash
+        interrupted is played again from its beginning.
         """
         if self._state.stage is not Stage.DISPUTED:
             self._write(self._state.to(Stage.DISPUTED))
-        game = Game.start(DisputedClaim(self._state.root, log4_steps, width))
+        state = self._state
+        game = Game.start(DisputedClaim(state.root, state.log4_steps, state.width))
         while game.turn is not None:
-            game = self._move(game, prover, challenger)
+            game = self._move(game, prover, job, challenger)
         if game.step is not None:
-            machine = Machine(self._image, self._state.claim)
+            machine = Machine(self._image, state.claim)
             machine.run(game.step)
             game = judge(game, machine.step())
-        assert game.verdict is not None
-        self._write(self._state.to(Stage.DECIDED, winner=str(game.verdict.winner)))
-        return game.verdict
+        verdict = game.verdict
+        assert verdict is not None
+        self._write(state.to(Stage.DECIDED, winner=str(verdict.winner), fault=str(verdict.fault)))
+        return verdict
 
-    def settle(self, root: bytes) -> Sats:
-        """Both sign CLOSE, anchored to the honest ``root``; mined in the next block.
+    def settle(self, honest_root: bytes) -> Sats:
+        """Both sign CLOSE; it is mined in the next block. The sats that the holder is paid.
 
-        It pays what was claimed or, if the challenger won the dispute, what the report says.
+        It pays what was claimed or, if the challenger won the dispute, what the report says, and is
+        anchored to the claimed root or then to the challenger's ``honest_root``.
         """
-        claim = Claim.decode(self._state.claim)
-        payout = claim.payout_sats
+        if self._state.stage is Stage.SETTLED:
+            self._enforce()
+            return Sats(self._state.payout_sats)
+        claim, payout, root = Claim.decode(self._state.claim), self._state.payout_sats, honest_root
         if self._state.winner == Party.CHALLENGER:
-            payout = self._due(Report.decode(claim.report))
+            payout = payout_due(self.terms, PriceE8(Report.decode(claim.report).price_e8))
+        else:
+            root = self._state.root
         contract, point = self._contract(self._state.refund_height), self._fund_point()
         anchor = tagged_hash("btcfi/anchor/v1", root + claim.report_hash)
         close = close_tx(contract, point, payout, anchor)
@@ -148,15 +171,20 @@ class Coordinator:
             for role in Role
         ]
         close = assemble(contract, SpendPath.CLOSE, close, *signatures)
-        self._write(self._state.to(Stage.SETTLED, close_tx=serialize(close), payout_sats=payout))
-        return payout
+        self._write(
+            self._state.to(Stage.SETTLED, close_tx=serialize(close), payout_sats=int(payout))
+        )
+        return Sats(payout)
 
     def refund(self) -> None:
         """Wait (here: mine) until the refund height and broadcast REFUND."""
-        self._write(self._state.to(Stage.REFUNDED))
+        if self._state.stage is not Stage.REFUNDED:
+            self._write(self._state.to(Stage.REFUNDED, payout_sats=0))
+        self._enforce()
 
     def transactions(self) -> list[TxReport]:
         """The contract's transactions that are in blocks."""
+        self._enforce()
         return [
             TxReport(name, hash_hex(txid(tx)), vsize(tx), place.block.height)
             for name, tx in self._allowed()
@@ -167,6 +195,22 @@ class Coordinator:
         """Flush and release chain and journal."""
         self._chain.close()
         self._journal.close()
+
+    # Disk and chain
+
+    def _open_journal(self) -> tuple[Journal, Settlement]:
+        """The journal of this contract and its last state; ConfigError if it is another's."""
+        path = self._settings.folder / "settlement.journal"
+        journal, records = Journal.open(path)
+        parties = b"".join(self._keys[role].public for role in Role)
+        option = repr(self._settings.option).encode()
+        owner = b"contract " + sha256(self.terms.encode() + parties + option).digest()
+        if not records:
+            journal.append(owner)
+        elif records[0] != owner:
+            journal.close()
+            raise ConfigError(f"{path}: belongs to other terms or keys; use a folder of its own")
+        return journal, Settlement.decode(records[-1]) if records[1:] else Settlement()
 
     def _write(self, state: Settlement) -> None:
         """First to disk, then to the chain."""
@@ -197,42 +241,28 @@ class Coordinator:
             raw.append(("REFUND", state.refund_tx))
         return [(name, parse_tx(tx)) for name, tx in raw if tx]
 
-    def _due(self, report: Report) -> Sats:
-        terms = self.terms
-        return payoff_sats(
-            terms.kind,
-            PriceE8(report.price_e8),
-            terms.strike_e8,
-            terms.quantity_sats,
-            terms.collateral_sats,
-        )
+    # The game
 
-    def _checked(self, certificate: bytes) -> Certificate:
-        decoded = Certificate.decode(certificate)
-        decoded.check(self._oracles, self.terms.feed_id)
-        if decoded.report.round != self.terms.round:
-            raise TermsError(
-                f"a certificate of round {decoded.report.round}, "
-                f"the contract settles on round {self.terms.round}"
-            )
-        return decoded
+    def _move(self, game: Game, prover: Any, job: Job, challenger: Any) -> Game:
+        """One answer in time and in form, or the silent side has lost.
 
-    def _move(self, game: Game, prover: Any, challenger: Any) -> Game:
-        """One answer in time and in form, or the silent side has lost."""
-        deadline_s = self._settings.move_ms / 1000
-        try:
+        Answers are pure, so a side that crashed is asked again while its time lasts.
+        """
+        end = time.monotonic() + self._settings.move_ms / 1000
+        while (left_s := end - time.monotonic()) > 0:
             if game.turn is Party.PROVER:
-                outcome = fetch(prover.answer.remote(game), deadline_s)
-                if isinstance(outcome, Answered):
-                    reveal = game.reveal_records if game.at_block else game.reveal
-                    return reveal(outcome.value)
+                outcome = fetch(prover.answer.remote(job, game), left_s, foreign=True)
             else:
-                outcome = fetch(challenger.choose.remote(game), deadline_s)
-                if isinstance(outcome, Answered):
-                    return game.pick(outcome.value)
-        except DisputeError:
-            pass  # an answer that is no move is no answer
+                outcome = fetch(challenger.choose.remote(job, game), left_s, foreign=True)
+            if isinstance(outcome, Answered):
+                try:
+                    return _apply(game, outcome.value)
+                except DisputeError:
+                    break  # an answer that is no move is no answer
+            time.sleep(RETRY_S)
         return game.timeout()
+
+    # The contract
 
     def _sign_contract(self) -> None:
         self._faucet()
@@ -285,6 +315,16 @@ class Coordinator:
     def _fund_point(self) -> COutPoint:
         return contract_outpoint(parse_tx(self._state.fund_tx))
 
+    def _checked(self, certificate: bytes) -> Certificate:
+        decoded = Certificate.decode(certificate)
+        decoded.check(self._oracles, self.terms.feed_id)
+        if decoded.report.round != self.terms.round:
+            raise TermsError(
+                f"a certificate of round {decoded.report.round}, "
+                f"the contract settles on round {self.terms.round}"
+            )
+        return decoded
+
     def _claim_terms(self) -> ClaimTerms:
         option = self._settings.option
         instrument = parse_instrument(option.instrument)
@@ -298,6 +338,13 @@ class Coordinator:
             quantity_sats=Sats(option.quantity_sats),
             collateral_sats=Sats(option.collateral_sats),
         )
+
+
+def _apply(game: Game, answer: Any) -> Game:
+    """``answer``, which may be anything, as the move that is due; DisputeError if it is none."""
+    if game.turn is Party.CHALLENGER:
+        return game.pick(answer)
+    return game.reveal_records(answer) if game.at_block else game.reveal(answer)
 
 
 def _entropy() -> bytes:

@@ -149,16 +149,15 @@ class Demo:
             claim, job, proof = self._prove(certificate, honest)
         root = secrets.token_bytes(job.width) if lie in (Lie.ROOT, Lie.STALL) else proof.trace.root
         self._report_proof(claim, proof, root)
-        value(coordinator.claim.remote(certificate, claim, root), CALL_S)
+        shape = (job.log4_steps, job.width)
+        value(coordinator.claim.remote(certificate, claim, root, *shape), CALL_S)
         with self._stage("challenger re-executes"):
-            opinion = value(
-                self._all.challenger.check.remote(replace(job, forgery=None), root), CALL_S
-            )
+            opinion = value(self._all.challenger.check.remote(job, root), CALL_S)
         if opinion.agrees:
             self._close(root, "Both agree: CLOSE paid the claim in one block.")
             return
         with self._stage("dispute"):
-            verdict = self._dispute(job, proof, opinion)
+            verdict = self._dispute(job, opinion)
         if verdict.fault is Fault.TIMEOUT and verdict.winner is Party.CHALLENGER:
             self._refund("The prover fell silent: REFUND returned the collateral.")
         else:
@@ -169,7 +168,7 @@ class Demo:
         terms = value(self._all.coordinator.claim_terms.remote(), CALL_S)
         report = Certificate.decode(certificate).report
         lies = self._faults.lie is not None
-        claimed = min(honest + EXCESS_SATS, terms.collateral_sats) if lies else honest
+        claimed = _false_payout(honest, terms.collateral_sats) if lies else honest
         claim = Claim(terms, report.encode(), report.hash, Sats(claimed))
         proving = self._config.proving
         job = Job(claim.encode(), proving.log4_steps, proving.width, proving.log4_chunk)
@@ -181,18 +180,18 @@ class Demo:
             proof = pool.prove(job, proving.task_steps)
         return claim, job, proof
 
-    def _dispute(self, job: Job, proof: Proof, opinion: Opinion) -> Verdict:
+    def _dispute(self, job: Job, opinion: Opinion) -> Verdict:
         defender = next(iter(self._all.provers.values()))
-        value(defender.defend.remote(proof.trace), CALL_S)
+        moves_s = 2 * job.log4_steps * self._config.dispute.move_ms / 1000
         verdict: Verdict = value(
-            self._all.coordinator.dispute.remote(
-                defender, self._all.challenger, job.log4_steps, job.width
-            ),
-            CALL_S,
+            self._all.coordinator.dispute.remote(defender, job, self._all.challenger),
+            moves_s + CALL_S,
         )
         reason = verdict.reason
         if verdict.fault is Fault.NOT_HALT and opinion.end == "TRAP":
-            reason += f": the guest's check {Check(opinion.exit_code).name} fails"
+            checks = {check.value: check.name for check in Check}
+            failed = checks.get(opinion.exit_code, f"exit code {opinion.exit_code}")
+            reason += f": the guest's check {failed} fails"
         self.report.dispute = DisputeReport(
             kind=str(self._faults.lie),
             step=verdict.step,
@@ -260,3 +259,8 @@ class Demo:
         begin = time.perf_counter()
         yield
         self.report.stages[name.split(" (")[0]] = time.perf_counter() - begin
+
+
+def _false_payout(honest: int, collateral: int) -> int:
+    """More than what is due or, where nothing is left to take, less."""
+    return min(honest + EXCESS_SATS, collateral) if honest < collateral else honest // 2

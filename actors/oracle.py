@@ -94,6 +94,7 @@ class Oracle:
 
     async def hear(self, signed: bytes) -> Refusal | None:
         """A peer's observation."""
+        await self._start()
         return self._node.receive_observation(
             SignedObservation.decode(signed), self._clock.now_ms()
         )
@@ -105,13 +106,15 @@ class Oracle:
 
     async def adopt(self, certificate: bytes) -> Refusal | None:
         """A published certificate: on disk once it is the newest that this oracle knows."""
+        await self._start()
+        before = self._node.last
         refusal = self._node.receive_certificate(Certificate.decode(certificate))
-        if self._node.last is not None and self._node.last.encode() == certificate:
-            self._kept.append(certificate)
+        if self._node.last is not None and self._node.last != before:
+            self._kept.append(self._node.last.encode())
         return refusal
 
     async def _start(self) -> None:
         # Only inside a call is there an event loop to run the feeds on.
         if not self._started:
-            self._started = True
             await self._feeds.start()
+            self._started = True

@@ -1,7 +1,7 @@
 """What became of a call to an actor, as a value: the only names of ray.exceptions.
 
-A call is answered, refused (the actor raised one of our errors: it did not act) or lost (dead or
-late: it may or may not have acted). Nothing here retries.
+A call is answered, refused (the actor raised one of our errors) or lost (dead or late: it may have
+acted or not). Nothing here retries.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from protocol.errors import ProtocolError
 from riscv_vm.image import ImageError
@@ -48,34 +48,39 @@ class Lost:
 Outcome = Answered[T] | Refused | Lost
 
 
-def _failed(error: BaseException, deadline_s: float) -> Refused | Lost:
-    """The outcome of a failed call; errors that are bugs of ours are raised again."""
-    if isinstance(error, GetTimeoutError | TimeoutError):
-        return Lost(f"no answer within {deadline_s:g} s")
+def _failed(error: Exception, deadline_s: float, foreign: bool = False) -> Refused | Lost:
+    """The outcome of a failed call; an error that is a bug of ours is raised again.
+
+    ``foreign`` calls go to another party, whose errors of any kind are no answer.
+    """
     if isinstance(error, RayTaskError):
         cause = error.cause
         if isinstance(cause, ProtocolError | ImageError):
             return Refused(cause)
+        if foreign:
+            return Lost(f"the other side failed: {type(cause).__name__}")
         raise error
-    if isinstance(error, RayActorError):
-        return Lost("the process died")
-    raise error
+    if isinstance(error, TimeoutError):  # Ray's GetTimeoutError is one
+        return Lost(f"no answer within {deadline_s:g} s")
+    if isinstance(error, RayActorError) and "creation task" in str(error):
+        return Lost(f"the process could not start: {str(error).strip().splitlines()[-1]}")
+    return Lost("the process died")
 
 
 async def ask(call: Awaitable[T], deadline_s: float) -> Outcome[T]:
-    """Await an actor call inside an async actor, at most ``deadline_s`` seconds."""
+    """Await a call to another party inside an async actor, at most ``deadline_s`` seconds."""
     try:
         return Answered(await asyncio.wait_for(call, deadline_s))
-    except (TimeoutError, RayTaskError, RayActorError) as error:
-        return _failed(error, deadline_s)
+    except (TimeoutError, RayError) as error:
+        return _failed(error, deadline_s, foreign=True)
 
 
-def fetch(call: Any, deadline_s: float) -> Outcome[Any]:
+def fetch(call: Any, deadline_s: float, *, foreign: bool = False) -> Outcome[Any]:
     """Wait for an actor call outside of any actor, at most ``deadline_s`` seconds."""
     try:
         return Answered(ray.get(call, timeout=deadline_s))
-    except (GetTimeoutError, RayTaskError, RayActorError) as error:
-        return _failed(error, deadline_s)
+    except RayError as error:
+        return _failed(error, deadline_s, foreign)
 
 
 def value(call: Any, deadline_s: float) -> Any:

@@ -1,6 +1,7 @@
 """How each kind of actor is started: its name, restarts and resources. One place wraps our classes.
 
-A call is never repeated by Ray (``max_task_retries`` 0): most of them sign, write or settle.
+A call is never repeated by Ray (``max_task_retries`` 0): most of them sign, write or settle. Each
+kind asks for one of a resource that the nodes of ``cluster.yaml`` offer: it runs where it belongs.
 """
 
 from dataclasses import dataclass
@@ -11,11 +12,15 @@ import ray
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The Ray options of a kind of actor."""
+    """The Ray options of a kind of actor; ``prefix`` is its resource too."""
 
     prefix: str
     restarts: int  # -1: for ever
     cpus: float
+
+    def full_name(self, name: str) -> str:
+        """The name by which Ray knows an actor of this kind."""
+        return f"{self.prefix}/{name}"
 
 
 ORACLE: Final = Kind("oracle", restarts=-1, cpus=0)
@@ -23,6 +28,7 @@ AGGREGATOR: Final = Kind("aggregator", restarts=-1, cpus=0)
 COORDINATOR: Final = Kind("coordinator", restarts=-1, cpus=0)
 CHALLENGER: Final = Kind("challenger", restarts=2, cpus=0)
 PROVER: Final = Kind("prover", restarts=2, cpus=1)
+KINDS: Final = (ORACLE, AGGREGATOR, COORDINATOR, CHALLENGER, PROVER)
 
 
 def start(kind: Kind, name: str, actor: type, *args: Any) -> Any:
@@ -30,8 +36,9 @@ def start(kind: Kind, name: str, actor: type, *args: Any) -> Any:
     return (
         ray.remote(actor)
         .options(
-            name=f"{kind.prefix}/{name}",
+            name=kind.full_name(name),
             num_cpus=kind.cpus,
+            resources={kind.prefix: 1},
             max_restarts=kind.restarts,
             max_task_retries=0,
         )

@@ -1,6 +1,6 @@
 """A prover as an actor: hashes runs of chunks for the pool, and answers for a claim in a dispute.
 
-Stateless but for the trace it defends; a restart needs only the program, which it was started with.
+Stateless: every call names its job, and a restart has the program that the actor was started with.
 """
 
 import os
@@ -9,12 +9,11 @@ import time
 from dataclasses import dataclass
 
 from actors.faults import Lie
-from protocol.dispute.game import Game, answer
-from protocol.errors import DisputeError
+from protocol.dispute.game import FAN, Game
 from riscv_vm.execution import Execution
 from riscv_vm.forge import Forgery
 from riscv_vm.image import ProgramImage, load_elf
-from riscv_vm.prove import ChunkTask, prove_chunks, warm_up
+from riscv_vm.prove import ChunkTask, prove, prove_chunks, warm_up
 from riscv_vm.record import Record
 from riscv_vm.trace import Trace
 
@@ -50,7 +49,7 @@ class Prover:
     def __init__(self, elf: bytes, lie: Lie | None = None) -> None:
         self._image = load_elf(elf)
         self._lie = lie
-        self._trace: Trace | None = None
+        self._defended: tuple[Job, Trace] | None = None
         warm_up()
 
     def pid(self) -> int:
@@ -63,20 +62,16 @@ class Prover:
         roots = prove_chunks(job.execution(self._image), task)
         return Proved(roots, time.perf_counter() - start)
 
-    def defend(self, trace: Trace) -> None:
-        """Take over the trace of a claim, to answer for it."""
-        self._trace = trace
+    def answer(self, job: Job, game: Game) -> tuple[bytes, ...] | tuple[Record, ...]:
+        """The four nodes or records that ``game`` asks for, from the trace of ``job``.
 
-    def answer(self, game: Game) -> tuple[bytes, ...] | tuple[Record, ...]:
-        """The four nodes or records that ``game`` asks for, from the trace it defends."""
+        After a restart the trace is computed again: an answer depends on nothing else.
+        """
         if self._lie is Lie.STALL:
             threading.Event().wait()  # frozen for ever: only the other side's deadline ends this
-        if self._trace is None:
-            raise DisputeError("this prover defends no claim")
-        answered = answer(game, self._trace)
-        reply = answered.records if game.at_block else answered.children
-        if reply is not None:
-            return reply
-        # Nothing that it can say fits its claim; it says what it has.
-        first = 4 * game.index
-        return tuple(self._trace.node(game.level, first + i) for i in range(4))
+        if self._defended is None or self._defended[0] != job:
+            self._defended = job, prove(job.execution(self._image))
+        trace = self._defended[1]
+        if game.at_block:
+            return trace.block(game.index)
+        return tuple(trace.node(game.level, FAN * game.index + i) for i in range(FAN))

@@ -1,6 +1,6 @@
 """The pool: one pre-pass here, chunks replayed by many provers, one root.
 
-Chunk tasks are pure, so a task whose prover died is given to another one.
+Chunk tasks are pure, so a task whose prover died or hangs is given to another one.
 """
 
 import time
@@ -14,7 +14,6 @@ from riscv_vm.image import load_elf
 from riscv_vm.prove import ChunkTask, PrePass
 from riscv_vm.trace import Trace
 
-ATTEMPTS = 3
 IN_FLIGHT = 2
 """Tasks that a prover has at once, so that it never waits for the next one."""
 
@@ -39,10 +38,11 @@ class Proof:
 
 @dataclass(slots=True)
 class _Work:
+    """A task and the provers that it was given to, the present one last."""
+
     number: int
     task: ChunkTask
-    prover: str
-    attempts: int = 1
+    tried: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class _Run:
     shares: dict[str, Share] = field(default_factory=dict)
 
     def load(self, prover: str) -> int:
-        return sum(work.prover == prover for work in self.pending.values())
+        return sum(work.tried[-1] == prover for work in self.pending.values())
 
 
 class ProverPool:
@@ -71,7 +71,7 @@ class ProverPool:
     ) -> Proof:
         """Prove ``job`` in tasks of about ``task_steps`` steps; ``progress`` hears the steps done.
 
-        TimeoutError if a task was lost by three provers in a row.
+        TimeoutError if a task was lost by every prover.
         """
         start = time.perf_counter()
         execution = job.execution(self._image)
@@ -80,43 +80,42 @@ class ProverPool:
         for number, task in enumerate(prepass):
             while len(run.pending) >= IN_FLIGHT * len(self._provers):
                 self._collect(run, progress)
-            self._submit(run, _Work(number, task, self._idlest(run)))
+            self._submit(run, _Work(number, task))
         while run.pending:
             self._collect(run, progress)
         trace = prepass.trace([run.roots[number] for number in sorted(run.roots)])
         return Proof(trace, time.perf_counter() - start, run.shares)
 
-    def _idlest(self, run: _Run, besides: str | None = None) -> str:
-        names = [name for name in self._provers if name != besides] or list(self._provers)
-        return min(names, key=lambda name: (run.load(name), run.shares[name].chunks))
-
     def _submit(self, run: _Run, work: _Work) -> None:
-        call = self._provers[work.prover].prove.remote(run.job, work.task)
-        run.pending[call] = work
+        """Give ``work`` to the least busy prover that has not lost it before."""
+        names = [name for name in self._provers if name not in work.tried]
+        if not names:
+            what = f"chunks from {work.task.first} on"
+            raise TimeoutError(f"{what}: every prover died or hung; see to their machines")
+        prover = min(names, key=lambda name: (run.load(name), run.shares[name].chunks))
+        work.tried.append(prover)
+        run.pending[self._provers[prover].prove.remote(run.job, work.task)] = work
 
     def _collect(self, run: _Run, progress: Callable[[int], None] | None) -> None:
-        """Wait for one task; give it to another prover if its own was lost."""
+        """Wait for one task; one that was lost, or takes too long, goes to another prover."""
         done = first_done(list(run.pending), self._deadline_s)
         if done is None:
-            raise TimeoutError(f"no prover finished a task within {self._deadline_s:g} s")
+            self._submit(run, run.pending.pop(next(iter(run.pending))))
+            return
         work = run.pending.pop(done)
         outcome = fetch(done, self._deadline_s)
-        if isinstance(outcome, Answered):
-            self._book(run, work, outcome.value)
-            if progress:
-                progress(sum(share.steps for share in run.shares.values()))
-            return
         if isinstance(outcome, Refused):
             raise outcome.error
-        if work.attempts == ATTEMPTS:
-            what = f"chunks from {work.task.first} on"
-            raise TimeoutError(f"{what}: {outcome.reason}, {ATTEMPTS} times in a row")
-        other = self._idlest(run, besides=work.prover)
-        self._submit(run, _Work(work.number, work.task, other, work.attempts + 1))
+        if not isinstance(outcome, Answered):
+            self._submit(run, work)
+            return
+        self._book(run, work, outcome.value)
+        if progress:
+            progress(sum(share.steps for share in run.shares.values()))
 
     def _book(self, run: _Run, work: _Work, proved: Proved) -> None:
         run.roots[work.number] = proved.roots
-        share = run.shares[work.prover]
+        share = run.shares[work.tried[-1]]
         share.chunks += len(proved.roots)
         share.steps += len(proved.roots) * 4**run.job.log4_chunk
         share.seconds += proved.seconds

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import ray
 
+from actors import placement
+
 NAMESPACE = "oracle-vm"
 OBJECT_STORE_BYTES = 150 * 2**20
 
@@ -24,6 +26,7 @@ def local_cluster(cpus: int) -> Iterator[None]:
         namespace=NAMESPACE,
         num_cpus=cpus,
         num_gpus=0,
+        resources=dict.fromkeys((kind.prefix for kind in placement.KINDS), 64.0),
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=False,

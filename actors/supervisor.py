@@ -8,7 +8,7 @@ from actors import placement
 from actors.aggregator import Aggregator, AggregatorSettings
 from actors.challenger import Challenger
 from actors.clock import Clock
-from actors.config import Config
+from actors.config import Config, oracle_config
 from actors.coordinator import Coordinator, CoordinatorSettings
 from actors.faults import Lie
 from actors.feeds.endpoints import Endpoint
@@ -16,7 +16,6 @@ from actors.keyfile import create_key
 from actors.oracle import Oracle, OracleSettings
 from actors.outcomes import value
 from actors.prover import Prover
-from protocol.bitcoin.genesis import REGTEST_GENESIS
 from protocol.oracle.config import OracleConfig
 from protocol.oracle.feed import Feed
 
@@ -38,7 +37,7 @@ class Deployment:
     coordinator: Any
 
     def wait(self) -> None:
-        """Until every actor is up. TimeoutError names none: the first one that is late ends it."""
+        """Until every actor is up; TimeoutError if one is not."""
         calls = [oracle.pid.remote() for oracle in self.oracles]
         calls += [self.aggregator.ready.remote(), self.coordinator.stage.remote()]
         calls += [prover.pid.remote() for prover in self.provers.values()]
@@ -59,73 +58,70 @@ def deploy(
 
     The first prover acts for the claiming party; ``lie`` is what it does wrong.
     """
-    keys = folder / "keys"
     names = config.oracle.names
-    publics = tuple(create_key(keys / f"{name}.key").public for name in names)
-    for party in ("holder", "writer"):
-        create_key(keys / f"{party}.key")
-    oracle_config = _oracle_config(config, publics)
-    cfg, feed = oracle_config.encode(), FEED.encode()
+    publics = tuple(create_key(_key(folder, name)).public for name in names)
+    agreed = oracle_config(config.oracle, publics)
     oracles = [
         placement.start(
             placement.ORACLE,
             name,
             Oracle,
-            OracleSettings(index, cfg, feed, keys / f"{name}.key", folder / name, endpoints, clock),
+            OracleSettings(
+                index,
+                agreed.encode(),
+                FEED.encode(),
+                _key(folder, name),
+                folder / "oracles" / name,
+                endpoints,
+                clock,
+            ),
         )
         for index, name in enumerate(names)
     ]
-    aggregator = placement.start(
-        placement.AGGREGATOR,
-        "0",
-        Aggregator,
-        AggregatorSettings(
-            cfg,
-            feed,
-            folder / "aggregator",
-            config.oracle.collect_ms,
-            config.oracle.certify_ms,
-            clock,
-        ),
-        [f"{placement.ORACLE.prefix}/{name}" for name in names],
+    return Deployment(
+        oracle_config=agreed,
+        oracles=oracles,
+        aggregator=_start_aggregator(config, folder, clock, agreed),
+        provers={
+            f"prover-{i}": placement.start(
+                placement.PROVER, str(i), Prover, elf, lie if i == 0 else None
+            )
+            for i in range(config.proving.provers)
+        },
+        challenger=placement.start(placement.CHALLENGER, "0", Challenger, elf),
+        coordinator=_start_coordinator(config, folder, agreed, elf),
     )
-    provers = {
-        f"prover-{i}": placement.start(
-            placement.PROVER, str(i), Prover, elf, lie if i == 0 else None
-        )
-        for i in range(config.proving.provers)
-    }
-    coordinator = placement.start(
-        placement.COORDINATOR,
-        "0",
-        Coordinator,
-        CoordinatorSettings(
-            cfg,
-            feed,
-            config.option,
-            elf,
-            keys / "holder.key",
-            keys / "writer.key",
-            folder / "coordinator",
-            config.dispute.move_ms,
-        ),
-    )
-    challenger = placement.start(placement.CHALLENGER, "0", Challenger, elf)
-    return Deployment(oracle_config, oracles, aggregator, provers, challenger, coordinator)
 
 
-def _oracle_config(config: Config, publics: tuple[bytes, ...]) -> OracleConfig:
-    oracle = config.oracle
-    return OracleConfig(
-        genesis_hash=REGTEST_GENESIS,
-        epoch=1,
-        oracles=publics,
-        quorum=oracle.quorum,
-        faults=oracle.faults,
-        interval_ms=oracle.interval_ms,
-        delta_ppm=oracle.delta_ppm,
-        max_move_ppm=oracle.max_move_ppm,
-        max_age_ms=oracle.max_age_ms,
-        future_ms=oracle.future_ms,
-        min_venues=oracle.min_venues,
+def _start_aggregator(config: Config, folder: Path, clock: Clock, agreed: OracleConfig) -> Any:
+    settings = AggregatorSettings(
+        config=agreed.encode(),
+        feed=FEED.encode(),
+        folder=folder / "aggregator",
+        collect_ms=config.oracle.collect_ms,
+        certify_ms=config.oracle.certify_ms,
+        clock=clock,
     )
+    names = [placement.ORACLE.full_name(name) for name in config.oracle.names]
+    return placement.start(placement.AGGREGATOR, "0", Aggregator, settings, names)
+
+
+def _start_coordinator(config: Config, folder: Path, agreed: OracleConfig, elf: bytes) -> Any:
+    holder, writer = folder / "keys" / "holder.key", folder / "keys" / "writer.key"
+    create_key(holder)
+    create_key(writer)
+    settings = CoordinatorSettings(
+        config=agreed.encode(),
+        feed=FEED.encode(),
+        option=config.option,
+        elf=elf,
+        holder_key=holder,
+        writer_key=writer,
+        folder=folder / "coordinator",
+        move_ms=config.dispute.move_ms,
+    )
+    return placement.start(placement.COORDINATOR, "0", Coordinator, settings)
+
+
+def _key(folder: Path, oracle: str) -> Path:
+    return folder / "keys" / f"oracle-{oracle}.key"

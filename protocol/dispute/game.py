@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from protocol.errors import DisputeError
+from protocol.units import U32_MAX
 from riscv_vm.record import Record, encode_block
 from riscv_vm.tree import Tree, block_node, subtree
 
@@ -125,9 +127,8 @@ class Game:
     def reveal(self, children: Sequence[bytes]) -> Game:
         """P reveals the four grandchildren of the current node."""
         self._expect(Party.PROVER, at_block=False)
-        nodes = tuple(children)
-        width = self.claim.width
-        if len(nodes) != FAN or any(len(node) != width for node in nodes):
+        nodes, width = _tuple(children), self.claim.width
+        if len(nodes) != FAN or any(type(n) is not bytes or len(n) != width for n in nodes):
             raise DisputeError(f"an answer is {FAN} nodes of {width} bytes")
         if subtree(nodes) != self.node:
             return self._lost(Fault.NODE, "the four grandchildren do not hash to their parent")
@@ -136,9 +137,9 @@ class Game:
     def reveal_records(self, records: Sequence[Record]) -> Game:
         """P reveals the four records of the current block."""
         self._expect(Party.PROVER, at_block=True)
-        block = tuple(records)
-        if len(block) != FAN:
-            raise DisputeError(f"a block is {FAN} records")
+        block = _tuple(records)
+        if len(block) != FAN or not all(map(_is_record, block)):
+            raise DisputeError(f"a block is {FAN} records of three 32-bit words")
         if block_node(encode_block(block), self.claim.width) != self.node:
             return self._lost(Fault.BLOCK, "the four records do not hash to their block node")
         return replace(self, records=block)
@@ -147,7 +148,7 @@ class Game:
         """C picks a child or a record."""
         if self.turn is not Party.CHALLENGER:
             raise DisputeError("it is not the challenger's move")
-        if digit not in range(FAN):
+        if type(digit) is not int or digit not in range(FAN):
             raise DisputeError(f"a digit is 0 to {FAN - 1}, not {digit}")
         node = self.node if self.children is None else self.children[digit]
         return replace(self, digits=(*self.digits, digit), node=node, children=None)
@@ -167,6 +168,16 @@ class Game:
     def _lost(self, fault: Fault, reason: str) -> Game:
         verdict = Verdict(Party.CHALLENGER, fault, reason, len(self.digits))
         return replace(self, verdict=verdict)
+
+
+def _tuple(items: object) -> tuple[Any, ...]:
+    """What the other side sent, which may be anything, as a tuple; empty if it is no sequence."""
+    return tuple(items) if isinstance(items, Sequence) else ()
+
+
+def _is_record(item: object) -> bool:
+    words = item if isinstance(item, Record) else ()
+    return bool(words) and all(type(word) is int and 0 <= word <= U32_MAX for word in words)
 
 
 def answer(game: Game, trace: Tree) -> Game:

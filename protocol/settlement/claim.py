@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from protocol.errors import EncodingError
 from protocol.options.instrument import OptionKind
-from protocol.options.payoff import check_payoff_terms
+from protocol.options.payoff import check_payoff_terms, payoff_sats
 from protocol.units import U64_MAX, PriceE8, Round, Sats
 
 TERMS_MAGIC: Final = b"TRM1"
@@ -116,6 +116,13 @@ class Claim:
         _require_size("claim", data, CLAIM_SIZE)
         terms, report, report_hash, payout = _CLAIM.unpack(data)
         return cls(ClaimTerms.decode(terms), report, report_hash, payout)
+
+
+def payout_due(terms: ClaimTerms, spot_e8: PriceE8) -> Sats:
+    """What the holder is due under ``terms`` at the certified price."""
+    return payoff_sats(
+        terms.kind, spot_e8, terms.strike_e8, terms.quantity_sats, terms.collateral_sats
+    )
 
 
 def _require_size(field: str, value: bytes, size: int) -> None:

@@ -3,9 +3,10 @@
     draft -> signed -> funded -> claimed -> disputed -> decided
                           |         |                      |
                           |         |-----> settled <------|
-                          `---------`-----> refunded <-----'
+                          `---------`-----> refunded <-----' (if the claiming side fell silent)
 
-Each `Settlement` is a whole state, so the last one on disk is all that a restart needs.
+Each `Settlement` is a whole state: the last one on disk is all that a restart needs. A dispute that
+was interrupted is played again or ends in a refund.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -35,7 +36,7 @@ NEXT: Final = {
     Stage.SIGNED: {Stage.FUNDED},
     Stage.FUNDED: {Stage.CLAIMED, Stage.REFUNDED},
     Stage.CLAIMED: {Stage.DISPUTED, Stage.SETTLED, Stage.REFUNDED},
-    Stage.DISPUTED: {Stage.DECIDED},
+    Stage.DISPUTED: {Stage.DECIDED, Stage.REFUNDED},
     Stage.DECIDED: {Stage.SETTLED, Stage.REFUNDED},
     Stage.SETTLED: set[Stage](),
     Stage.REFUNDED: set[Stage](),
@@ -53,15 +54,25 @@ class Settlement:
     refund_tx: bytes = b""
     claim: bytes = b""
     root: bytes = b""
+    log4_steps: int = 0
+    width: int = 0
     payout_sats: int = 0
     close_tx: bytes = b""
     winner: str = ""
+    fault: str = ""
 
     def to(self, stage: Stage, **changes: Any) -> "Settlement":
         """The next state; TermsError if the life of a contract does not go that way."""
         if stage not in NEXT[self.stage]:
             raise TermsError(f"a contract that is {self.stage} cannot become {stage}")
+        if self.stage is Stage.DECIDED and (stage is Stage.REFUNDED) is not self.silenced:
+            raise TermsError(f"the game was decided by {self.fault}: {stage} does not follow")
         return replace(self, stage=stage, **changes)
+
+    @property
+    def silenced(self) -> bool:
+        """True if the claiming side lost the game by silence: then the contract is refunded."""
+        return (self.winner, self.fault) == ("challenger", "TIMEOUT")
 
     def encode(self) -> bytes:
         """The state as one msgpack map."""

@@ -15,9 +15,11 @@ from actors.coordinator import Coordinator, CoordinatorSettings
 from actors.journal import Journal
 from actors.keyfile import create_key
 from protocol.bitcoin.tx import hash_hex, parse_hash
+from protocol.oracle.certificate import Certificate
 from protocol.oracle.feed import Feed
 from protocol.settlement.claim import Claim
 from protocol.settlement.lifecycle import Stage
+from protocol.units import Sats
 from regtest.kernel import KernelChain
 from riscv_vm.guest import guest_elf
 from tests.builders.oracles import CONFIG, certify, observed, proposal_of
@@ -45,7 +47,7 @@ class Crash:
         setattr(owner, name, watched)
 
 
-def settings(folder: Path) -> CoordinatorSettings:
+def settings(folder: Path, move_ms: int = 1000) -> CoordinatorSettings:
     keys = folder / "keys"
     if not keys.exists():
         create_key(keys / "holder.key")
@@ -58,22 +60,32 @@ def settings(folder: Path) -> CoordinatorSettings:
         keys / "holder.key",
         keys / "writer.key",
         folder / "coordinator",
-        1000,
+        move_ms,
     )
+
+
+def certified(coordinator: Coordinator) -> bytes:
+    """The certificate of the round that the contract settles on."""
+    round_id = coordinator.terms.round
+    start = round_id * CONFIG.interval_ms
+    sights = [observed(i, round=round_id, obs_time=start, venue_time=start) for i in range(3)]
+    return certify(proposal_of(*sights).report).encode()
+
+
+def claim_on(coordinator: Coordinator, payout: int) -> Claim:
+    """A claim of ``payout`` on that certificate."""
+    report = Certificate.decode(certified(coordinator)).report
+    return Claim(coordinator.terms, report.encode(), report.hash, Sats(payout))
 
 
 def story(coordinator: Coordinator) -> None:
     """What a driver does, from wherever the contract stands."""
     coordinator.fund()
-    round_id = coordinator.terms.round
-    start = round_id * CONFIG.interval_ms
-    sights = [observed(i, round=round_id, obs_time=start, venue_time=start) for i in range(3)]
-    certificate = certify(proposal_of(*sights).report).encode()
+    certificate = certified(coordinator)
     payout = coordinator.honest_payout(certificate)
     if coordinator.stage() is Stage.FUNDED:
-        report = proposal_of(*sights).report
-        claim = Claim(coordinator.terms, report.encode(), report.hash, payout)
-        coordinator.claim(certificate, claim, b"\1" * 20)
+        claim = claim_on(coordinator, payout)
+        coordinator.claim(certificate, claim, b"\1" * 20, 12, 20)
     if coordinator.stage() is Stage.CLAIMED:
         coordinator.settle(b"\1" * 20)
 

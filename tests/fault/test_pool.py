@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from actors import placement
-from actors.outcomes import value
+from actors.outcomes import Answered, eventually, fetch, value
 from actors.prover import Job, Prover
 from actors.prover_pool import ProverPool
 from riscv_vm.guest import guest_elf
@@ -74,4 +74,16 @@ def test_a_prover_killed_in_the_middle_changes_nothing_but_time(provers, elf, jo
     proof = ProverPool(elf, actors).prove(job, 1 << 16, kill_once)
     assert killed
     assert proof.trace.root == prove(job.execution(load_elf(elf))).root
-    assert value(actors["p0"].pid.remote(), START_S) != killed[0]
+    eventually(lambda: fetch(actors["p0"].pid.remote(), START_S) != Answered(killed[0]), START_S)
+
+
+@pytest.mark.ray
+def test_a_prover_that_hangs_loses_its_tasks_to_the_others(provers, elf, job):
+    actors, pids = provers
+    os.kill(pids["p1"], signal.SIGSTOP)
+    try:
+        proof = ProverPool(elf, actors, deadline_s=1.0).prove(job, 1 << 18)
+    finally:
+        os.kill(pids["p1"], signal.SIGCONT)
+    assert proof.shares["p1"].chunks == 0
+    assert proof.trace.root == prove(job.execution(load_elf(elf))).root

@@ -1,0 +1,142 @@
+"""Disputes with real processes: players that die come back, players that misbehave lose."""
+
+import os
+import shutil
+import signal
+
+import pytest
+
+from actors import placement
+from actors.challenger import Challenger
+from actors.coordinator import Coordinator
+from actors.faults import forge
+from actors.outcomes import value
+from actors.prover import Job, Prover
+from protocol.dispute.game import Fault, Party
+from protocol.errors import ConfigError, DisputeError, TermsError
+from riscv_vm.guest import guest_elf
+from riscv_vm.image import load_elf
+from riscv_vm.prove import prove
+from riscv_vm.record import Record
+from tests.fault.coordinator_child import certified, claim_on, settings
+
+START_S = 120.0
+ELF = guest_elf("settle")
+
+
+class Table:
+    """A funded contract with a false claim on it, and the job that the liar committed to."""
+
+    def __init__(self, folder, move_ms):
+        self.settings = settings(folder, move_ms)
+        self.coordinator = Coordinator(self.settings)
+        self.coordinator.fund()
+        certificate = certified(self.coordinator)
+        self.honest = self.coordinator.honest_payout(certificate)
+        claim = claim_on(self.coordinator, self.honest + 1000)
+        self.job = Job(claim.encode(), 12, 20, 6)
+        execution = self.job.execution(load_elf(ELF))
+        forged = forge(execution, prove(execution).steps)
+        self.job = Job(claim.encode(), 12, 20, 6, forged.forgery)
+        self.coordinator.claim(certificate, claim, prove(forged).root, 12, 20)
+
+    def paid(self):
+        return self.coordinator.settle(prove(self.job.execution(load_elf(ELF))).root)
+
+
+@pytest.fixture
+def table(cluster, tmp_path, request):
+    table = Table(tmp_path, getattr(request, "param", 500))
+    yield table
+    table.coordinator.close()
+
+
+@pytest.fixture
+def start(cluster, request):
+    started = []
+
+    def start(kind, actor, *args):
+        name = f"{request.node.name}-{len(started)}"
+        started.append(placement.start(kind, name, actor, *args))
+        return started[-1]
+
+    yield start
+    for actor in started:
+        placement.stop(actor)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("table", [30_000], indirect=True)
+@pytest.mark.parametrize("victim", ["prover", "challenger"])
+def test_a_player_that_is_killed_is_asked_again(table, start, victim):
+    players = {
+        "prover": start(placement.PROVER, Prover, ELF),
+        "challenger": start(placement.CHALLENGER, Challenger, ELF),
+    }
+    pids = {name: value(player.pid.remote(), START_S) for name, player in players.items()}
+    os.kill(pids[victim], signal.SIGKILL)
+    verdict = table.coordinator.dispute(players["prover"], table.job, players["challenger"])
+    assert (verdict.winner, verdict.fault) == (Party.CHALLENGER, Fault.EXECUTE)
+    assert table.paid() == table.honest
+
+
+class Rude:
+    """A player that answers ``reply``, or raises it."""
+
+    def __init__(self, reply):
+        self._reply = reply
+
+    def answer(self, job, game):
+        if isinstance(self._reply, Exception):
+            raise self._reply
+        return self._reply
+
+    choose = answer
+
+
+REPLIES = [
+    None,
+    7,
+    "abcd",
+    [1, 2, 3, 4],
+    ["a" * 20] * 4,
+    [bytes(20)] * 3,
+    [bytes(19)] * 4,
+    [Record(-1, 0, 0)] * 4,
+    ZeroDivisionError("bug"),
+    ValueError("no"),
+    TimeoutError("later"),
+    DisputeError("I will not"),
+]
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("reply", REPLIES, ids=repr)
+def test_a_prover_that_says_anything_but_a_move_has_fallen_silent(table, start, reply):
+    rude = start(placement.CHALLENGER, Rude, reply)
+    verdict = table.coordinator.dispute(rude, table.job, rude)
+    assert (verdict.winner, verdict.fault) == (Party.CHALLENGER, Fault.TIMEOUT)
+    with pytest.raises(TermsError, match="does not follow"):
+        table.paid()
+    table.coordinator.refund()
+    assert [tx.name for tx in table.coordinator.transactions()] == ["FUND", "REFUND"]
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("reply", [None, 4, 1.0, True, "0", ValueError("no")])
+def test_a_challenger_that_says_anything_but_a_digit_loses(table, start, reply):
+    prover = start(placement.PROVER, Prover, ELF)
+    value(prover.pid.remote(), START_S)
+    rude = start(placement.CHALLENGER, Rude, reply)
+    verdict = table.coordinator.dispute(prover, table.job, rude)
+    assert (verdict.winner, verdict.fault) == (Party.PROVER, Fault.TIMEOUT)
+    with pytest.raises(TermsError, match="does not follow"):
+        table.coordinator.refund()
+
+
+def test_a_journal_belongs_to_one_contract(tmp_path):
+    first = settings(tmp_path / "a")
+    Coordinator(first).close()
+    shutil.rmtree(tmp_path / "a" / "keys")
+    with pytest.raises(ConfigError, match="other terms or keys"):
+        Coordinator(settings(tmp_path / "a"))
