@@ -7,6 +7,7 @@ before anybody is told; a restart continues the chain from the last one.
 import asyncio
 import os
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,10 @@ from actors.clock import Clock
 from actors.journal import Journal
 from actors.oracle import Sight
 from actors.outcomes import Answered, Lost, Outcome, Refused, ask
-from protocol.errors import EncodingError
+from protocol.errors import EncodingError, QuorumError
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
+from protocol.oracle.expiry import Expiry, ExpiryCertificate, ExpirySlot
 from protocol.oracle.feed import Feed
 from protocol.oracle.observation import SignedObservation
 from protocol.oracle.proposal import Proposal, Refusal, Vote
@@ -127,6 +129,37 @@ class Aggregator:
             oracle.adopt.remote(encoded)
         return Published(encoded, latency_ms)
 
+    async def expire(self, slot: ExpirySlot, grace_rounds: int) -> bytes:
+        """The certificate of an expiry (bytes): what a quorum of oracles computed alike and signed.
+
+        QuorumError says which oracle did not.
+        """
+        last = self._node.last
+        if last is None:
+            raise QuorumError("there is no certified round to expire on")
+        deadline_s = self._settings.certify_ms / 1000
+        outcomes: list[Outcome[tuple[bytes, bytes]]] = await asyncio.gather(
+            *(
+                ask(oracle.expire.remote(slot, grace_rounds, last.encode()), deadline_s)
+                for oracle in self._oracles
+            )
+        )
+        config = self._node.config
+        votes: dict[bytes, list[tuple[int, bytes]]] = defaultdict(list)
+        fates = []
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome, Answered):
+                encoded, signature = outcome.value
+                votes[encoded].append((index, signature))
+            fates.append(f"oracle {index} {_fate(outcome)}")
+        for encoded, signatures in votes.items():
+            if len(signatures) >= config.quorum:
+                quorum = tuple(signatures[: config.quorum])
+                certificate = ExpiryCertificate(Expiry.decode(encoded), quorum)
+                certificate.check(config)
+                return certificate.encode()
+        raise QuorumError(f"no expiry certificate: {'; '.join(fates)}")
+
     async def _vote(self, proposal: Proposal) -> Certificate | None:
         """Show the proposal to all. An oracle that holds an observation that was missing gives it
         back with its refusal: then the better proposal is shown to all, once."""
@@ -187,3 +220,7 @@ class Aggregator:
     async def _until(self, unix_ms: int) -> None:
         while (wait_ms := unix_ms - self._clock.now_ms()) > 0:
             await asyncio.sleep(min(wait_ms, 50) / 1000)
+
+
+def _fate(outcome: Outcome[tuple[bytes, bytes]]) -> str:
+    return "signed" if isinstance(outcome, Answered) else outcome.reason

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from actors.prover import Job
 from protocol.dispute.game import Game, choose
-from riscv_vm.image import load_elf
+from riscv_vm.image import ProgramImage
 from riscv_vm.isa import A0
 from riscv_vm.prove import prove, warm_up
 from riscv_vm.record import End
@@ -31,8 +31,8 @@ class Opinion:
 class Challenger:
     """The actor."""
 
-    def __init__(self, elf: bytes) -> None:
-        self._image = load_elf(elf)
+    def __init__(self, image: ProgramImage) -> None:
+        self._image = image
         self._trace: Trace | None = None
         warm_up()
 

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from actors import config as configuration
+from actors.bench_command import bench
 from actors.demo import Demo, Faults
 from actors.faults import Lie
 from actors.report import show
@@ -29,6 +30,7 @@ app = typer.Typer(
     help="Prices signed by oracles, computed on by a RISC-V program, settled on Bitcoin.",
 )
 app.add_typer(vm, name="vm")
+app.command()(bench)
 config_app = typer.Typer(no_args_is_help=True, help="Configuration files.")
 app.add_typer(config_app, name="config")
 

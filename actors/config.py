@@ -9,21 +9,32 @@ from msgspec import Meta, Struct
 from protocol.bitcoin.genesis import REGTEST_GENESIS
 from protocol.errors import ConfigError, ProtocolError
 from protocol.options.instrument import parse_instrument, require_european_vanilla
-from protocol.options.payoff import check_payoff_terms
 from protocol.oracle.config import OracleConfig
+from protocol.oracle.expiry import ExpirySlot
+from protocol.settlement.terms import ClaimTerms, grace_rounds_min
 from protocol.units import PriceE8, Sats
 from regtest.chain import Chain
 from regtest.kernel import KernelChain
 from regtest.wallet import Wallet
 
-__all__ = ["Chain", "Config", "Option", "Wallet", "load", "open_chain", "oracle_config"]
+__all__ = [
+    "Chain",
+    "Config",
+    "Option",
+    "Wallet",
+    "claim_terms",
+    "load",
+    "open_chain",
+    "oracle_config",
+]
 
 DEMO = Path(__file__).with_name("demo.toml")
 SIMULATED = "simulated"
 """The endpoint that means: the venue's simulator on loopback, started by whoever reads the file."""
 
-GUEST_STEPS_MAX = 40_000
-"""More steps than the settlement guest takes on any input."""
+GUEST_STEPS = 50_000
+SIGNATURE_STEPS = 1_800_000
+"""The settlement guest takes fewer steps than GUEST_STEPS + q * SIGNATURE_STEPS."""
 
 Positive = Annotated[int, Meta(ge=1)]
 Endpoint = Annotated[str, Meta(pattern=r"^(simulated|wss?://.+)$")]
@@ -139,34 +150,53 @@ def oracle_config(oracle: Oracle, publics: tuple[bytes, ...]) -> OracleConfig:
 
 def _check(config: Config) -> None:
     """What no single field can say; each error names its table and field."""
-    oracle, proving, option = config.oracle, config.proving, config.option
+    oracle, proving = config.oracle, config.proving
     if len(set(oracle.names)) != len(oracle.names):
         raise ConfigError("[oracle] names: every oracle needs a name of its own")
     if proving.width not in (20, 32):
         raise ConfigError("[proving] width: 20 or 32 bytes")
     if proving.log4_chunk > proving.log4_steps:
         raise ConfigError("[proving] log4_chunk: a chunk is at most the whole trace (log4_steps)")
-    if 4**proving.log4_steps < GUEST_STEPS_MAX:
-        raise ConfigError(
-            f"[proving] log4_steps: the settlement program takes up to {GUEST_STEPS_MAX} steps"
-        )
+    steps = GUEST_STEPS + oracle.quorum * SIGNATURE_STEPS
+    if 4**proving.log4_steps < steps:
+        raise ConfigError(f"[proving] log4_steps: the settlement program takes up to {steps} steps")
     _ = config.venues.simulated
     stand_ins = tuple(bytes([index + 1]) * 32 for index in range(len(oracle.names)))
     try:
-        oracle_config(oracle, stand_ins)
+        agreed = oracle_config(oracle, stand_ins)
     except ConfigError as error:
         raise ConfigError(f"[oracle] {error}") from None
     try:
-        instrument = parse_instrument(option.instrument)
-        require_european_vanilla(instrument)
-        check_payoff_terms(
-            instrument.kind,
-            PriceE8(instrument.strike_e8),
-            Sats(option.quantity_sats),
-            Sats(option.collateral_sats),
-        )
+        claim_terms(config.option, agreed, bytes(32))
     except ProtocolError as error:
         raise ConfigError(f"[option] {error}") from None
+
+
+def claim_terms(option: Option, oracles: OracleConfig, feed_id: bytes) -> ClaimTerms:
+    """What of the contract decides the payout: the spot price of the round at expiry.
+
+    EncodingError or TermsError for an instrument or amounts that cannot be settled.
+    """
+    instrument = parse_instrument(option.instrument)
+    require_european_vanilla(instrument)
+    expiry = oracles.round_at(instrument.expiry_ms)
+    terms = ClaimTerms(
+        slot=ExpirySlot(
+            config_digest=oracles.digest,
+            feed_id=feed_id,
+            start_round=expiry,
+            target_round=expiry,
+        ),
+        roster=oracles.oracles,
+        quorum=oracles.quorum,
+        grace_rounds=grace_rounds_min(oracles),
+        kind=instrument.kind,
+        strike_e8=PriceE8(instrument.strike_e8),
+        quantity_sats=Sats(option.quantity_sats),
+        collateral_sats=Sats(option.collateral_sats),
+    )
+    terms.require_config(oracles)
+    return terms
 
 
 def open_chain(datadir: Path) -> Chain:

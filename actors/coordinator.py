@@ -15,7 +15,7 @@ from typing import Any
 
 from bitcoin.core import COutPoint, CTransaction
 
-from actors.config import Option, Wallet, open_chain
+from actors.config import Option, Wallet, claim_terms, open_chain
 from actors.journal import Journal
 from actors.keyfile import load_key
 from actors.outcomes import Answered, fetch
@@ -26,13 +26,11 @@ from protocol.crypto.tagged import tagged_hash
 from protocol.dispute.game import Claim as DisputedClaim
 from protocol.dispute.game import Game, Party, Verdict
 from protocol.dispute.judge import judge
-from protocol.errors import ConfigError, DisputeError, TermsError
-from protocol.options.instrument import parse_instrument, require_european_vanilla
-from protocol.oracle.certificate import Certificate
+from protocol.errors import ConfigError, DisputeError
 from protocol.oracle.config import OracleConfig
+from protocol.oracle.expiry import Expiry, ExpiryCertificate
 from protocol.oracle.feed import Feed
-from protocol.oracle.report import Report
-from protocol.settlement.claim import Claim, ClaimTerms, payout_due
+from protocol.settlement.claim import Claim, payout_units
 from protocol.settlement.contract import Contract, ContractKeys, ContractTerms, Role, SpendPath
 from protocol.settlement.funding import (
     Contribution,
@@ -44,9 +42,9 @@ from protocol.settlement.funding import (
 )
 from protocol.settlement.lifecycle import Settlement, Stage
 from protocol.settlement.spending import assemble, close_tx, refund_tx, sign_close, sign_refund
-from protocol.units import PriceE8, Round, Sats
+from protocol.settlement.terms import ClaimTerms, settlement_image
+from protocol.units import Sats
 from riscv_vm.fast import Machine
-from riscv_vm.image import load_elf
 
 COINBASE_MATURITY = 100
 RETRY_S = 0.05
@@ -60,7 +58,6 @@ class CoordinatorSettings:
     config: bytes  # CFG1
     feed: bytes
     option: Option
-    elf: bytes
     holder_key: Path
     writer_key: Path
     folder: Path
@@ -74,12 +71,13 @@ class Coordinator:
         settings.folder.mkdir(parents=True, exist_ok=True)
         self._settings = settings
         self._oracles = OracleConfig.decode(settings.config)
-        self._image = load_elf(settings.elf)
         self._keys = {
             Role.HOLDER: load_key(settings.holder_key),
             Role.WRITER: load_key(settings.writer_key),
         }
-        self.terms = self._claim_terms()
+        feed_id = Feed.decode(settings.feed).feed_id
+        self.terms = claim_terms(settings.option, self._oracles, feed_id)
+        self._image = settlement_image(self.terms)
         self._journal, self._state = self._open_journal()
         self._chain = open_chain(settings.folder / "chain")
         self._wallets = {role: Wallet(self._chain, key) for role, key in self._keys.items()}
@@ -101,19 +99,13 @@ class Coordinator:
             self._write(self._state.to(Stage.FUNDED))
 
     def honest_payout(self, certificate: bytes) -> Sats:
-        """What the holder is due; QuorumError or TermsError if the certificate is not ours."""
-        return payout_due(self.terms, PriceE8(self._checked(certificate).report.price_e8))
+        """What the holder is due by this expiry certificate; an error of ours if it is not ours."""
+        return self._due(self._checked(ExpiryCertificate.decode(certificate)))
 
-    def claim(
-        self, certificate: bytes, claim: Claim, root: bytes, log4_steps: int, width: int
-    ) -> None:
-        """Record a claim and the shape of its trace. It may be a lie, but it must be about this
-        contract and this certificate: TermsError or DisputeError otherwise."""
-        report = self._checked(certificate).report
-        if claim.terms != self.terms:
-            raise TermsError("the claim is about another contract")
-        if (claim.report, claim.report_hash) != (report.encode(), report.hash):
-            raise TermsError("the claim is not about this certificate")
+    def claim(self, claim: Claim, root: bytes, log4_steps: int, width: int) -> None:
+        """Record a claim and the shape of its trace. It may be a lie, but its certificate must be
+        this contract's: QuorumError, SignatureError, TermsError or DisputeError otherwise."""
+        self._checked(claim.certificate)
         DisputedClaim(root, log4_steps, width)
         if (self._state.claim, self._state.root) == (claim.encode(), root):
             return
@@ -124,7 +116,7 @@ class Coordinator:
                 root=root,
                 log4_steps=log4_steps,
                 width=width,
-                payout_sats=int(claim.payout_sats),
+                payout_sats=int(self.terms.payout_sats(claim.units)),
             )
         )
 
@@ -160,11 +152,12 @@ class Coordinator:
             return Sats(self._state.payout_sats)
         claim, payout, root = Claim.decode(self._state.claim), self._state.payout_sats, honest_root
         if self._state.winner == Party.CHALLENGER:
-            payout = payout_due(self.terms, PriceE8(Report.decode(claim.report).price_e8))
+            payout = self._due(claim.certificate.expiry)
         else:
             root = self._state.root
         contract, point = self._contract(self._state.refund_height), self._fund_point()
-        anchor = tagged_hash("btcfi/anchor/v1", root + claim.report_hash)
+        report_hash = claim.certificate.expiry.report_hash
+        anchor = tagged_hash("btcfi/anchor/v1", root + report_hash)
         close = close_tx(contract, point, payout, anchor)
         signatures = [
             sign_close(contract, close, point, payout, self._keys[role], _entropy(), anchor)
@@ -315,29 +308,13 @@ class Coordinator:
     def _fund_point(self) -> COutPoint:
         return contract_outpoint(parse_tx(self._state.fund_tx))
 
-    def _checked(self, certificate: bytes) -> Certificate:
-        decoded = Certificate.decode(certificate)
-        decoded.check(self._oracles, self.terms.feed_id)
-        if decoded.report.round != self.terms.round:
-            raise TermsError(
-                f"a certificate of round {decoded.report.round}, "
-                f"the contract settles on round {self.terms.round}"
-            )
-        return decoded
+    def _checked(self, certificate: ExpiryCertificate) -> Expiry:
+        certificate.check(self._oracles, self.terms.quorum)
+        payout_units(self.terms, certificate.expiry)
+        return certificate.expiry
 
-    def _claim_terms(self) -> ClaimTerms:
-        option = self._settings.option
-        instrument = parse_instrument(option.instrument)
-        require_european_vanilla(instrument)
-        return ClaimTerms(
-            config_digest=self._oracles.digest,
-            feed_id=Feed.decode(self._settings.feed).feed_id,
-            round=Round(self._oracles.round_at(instrument.expiry_ms)),
-            kind=instrument.kind,
-            strike_e8=PriceE8(instrument.strike_e8),
-            quantity_sats=Sats(option.quantity_sats),
-            collateral_sats=Sats(option.collateral_sats),
-        )
+    def _due(self, expiry: Expiry) -> Sats:
+        return self.terms.payout_sats(payout_units(self.terms, expiry))
 
 
 def _apply(game: Game, answer: Any) -> Game:

@@ -31,17 +31,18 @@ from actors.supervisor import deploy
 from protocol.dispute.game import Fault, Party, Verdict
 from protocol.errors import ConfigError
 from protocol.options.instrument import parse_instrument
+from protocol.options.payoff import units_max
 from protocol.oracle.certificate import Certificate
+from protocol.oracle.expiry import ExpiryCertificate
 from protocol.oracle.observation import SignedObservation
-from protocol.settlement.claim import Check, Claim
+from protocol.settlement.claim import Check, Claim, claim_of
+from protocol.settlement.terms import ClaimTerms
 from protocol.units import Sats
-from riscv_vm.guest import guest_elf
-from riscv_vm.image import load_elf
 
 ROUNDS_BEFORE_EXPIRY = 2
 SEED = 7
 CALL_S = 60.0
-EXCESS_SATS = 1_000_000
+EXCESS_UNITS = 1_000
 """What a liar claims on top, as far as the collateral goes."""
 
 
@@ -69,7 +70,6 @@ class Demo:
         self._faults = faults
         self._folder = folder
         self._announce = announce
-        self._elf = guest_elf("settle")
         self._target = instrument.expiry_ms // interval_ms
         start_ms = (self._target - ROUNDS_BEFORE_EXPIRY) * interval_ms - interval_ms // 2
         self._clock = SimulatedClock(start_ms, folder / "clock")
@@ -89,25 +89,23 @@ class Demo:
 
     def _story(self, endpoints: dict[str, Endpoint]) -> None:
         with self._stage("start actors (the first run compiles the machine)"):
-            self._all = deploy(
-                self._config, self._folder, self._clock, endpoints, self._elf, self._faults.lie
-            )
+            self._all = deploy(self._config, self._folder, self._clock, endpoints, self._faults.lie)
             self._all.wait()
         with self._stage("fund the contract"):
             value(self._all.coordinator.fund.remote(), CALL_S)
         with self._stage("oracle rounds"):
-            certificate = self._certify()
-        if certificate is None:
+            expiry = self._expire() if self._certify() else None
+        if expiry is None:
             self._refund("No certificate, so no claim: REFUND returned the collateral.")
         else:
-            self._settle(certificate)
+            self._settle(expiry)
         self.report.txs = value(self._all.coordinator.transactions.remote(), CALL_S)
         value(self._all.coordinator.close.remote(), CALL_S)
 
     # Prices
 
-    def _certify(self) -> bytes | None:
-        """Run the rounds up to expiry; the last one's certificate, or None."""
+    def _certify(self) -> bool:
+        """Run the rounds up to expiry; whether the last one gave a certificate."""
         self._wait_for_venues()
         self._clock.release()
         for round_id in range(self._target - ROUNDS_BEFORE_EXPIRY, self._target):
@@ -118,7 +116,7 @@ class Demo:
         outcome = fetch(self._all.aggregator.certify.remote(sights), CALL_S)
         if not isinstance(outcome, Answered):
             self.report.no_certificate = self._named(outcome.reason)
-            return None
+            return False
         published: Published = outcome.value
         self._report_certificate(published)
         record = {
@@ -126,7 +124,16 @@ class Demo:
             "certificate": published.certificate.hex(),
         }
         (self._folder / "certificate.json").write_text(json.dumps(record) + "\n")
-        return published.certificate
+        return True
+
+    def _expire(self) -> ExpiryCertificate | None:
+        """What the oracles sign for the contract once its round is certified."""
+        terms = value(self._all.coordinator.claim_terms.remote(), CALL_S)
+        outcome = fetch(self._all.aggregator.expire.remote(terms.slot, terms.grace_rounds), CALL_S)
+        if isinstance(outcome, Answered):
+            return ExpiryCertificate.decode(outcome.value)
+        self.report.no_certificate = self._named(outcome.reason)
+        return None
 
     def _wait_for_venues(self) -> None:
         """Until every oracle is subscribed everywhere; the clock, and with it prices, stand."""
@@ -142,15 +149,14 @@ class Demo:
 
     # Claim, proof, settlement
 
-    def _settle(self, certificate: bytes) -> None:
+    def _settle(self, certificate: ExpiryCertificate) -> None:
         coordinator, lie = self._all.coordinator, self._faults.lie
-        honest: Sats = value(coordinator.honest_payout.remote(certificate), CALL_S)
         with self._stage("prove the claim"):
-            claim, job, proof = self._prove(certificate, honest)
+            claim, job, proof = self._prove(certificate)
         root = secrets.token_bytes(job.width) if lie in (Lie.ROOT, Lie.STALL) else proof.trace.root
-        self._report_proof(claim, proof, root)
+        self._report_proof(proof, root)
         shape = (job.log4_steps, job.width)
-        value(coordinator.claim.remote(certificate, claim, root, *shape), CALL_S)
+        value(coordinator.claim.remote(claim, root, *shape), CALL_S)
         with self._stage("challenger re-executes"):
             opinion = value(self._all.challenger.check.remote(job, root), CALL_S)
         if opinion.agrees:
@@ -163,19 +169,19 @@ class Demo:
         else:
             self._close(opinion.root, f"The {verdict.winner} won: CLOSE paid what is due.")
 
-    def _prove(self, certificate: bytes, honest: Sats) -> tuple[Claim, Job, Proof]:
+    def _prove(self, certificate: ExpiryCertificate) -> tuple[Claim, Job, Proof]:
         """The claim and its proof by the pool: honest, or as the lie wants it."""
-        terms = value(self._all.coordinator.claim_terms.remote(), CALL_S)
-        report = Certificate.decode(certificate).report
-        lies = self._faults.lie is not None
-        claimed = _false_payout(honest, terms.collateral_sats) if lies else honest
-        claim = Claim(terms, report.encode(), report.hash, Sats(claimed))
-        proving = self._config.proving
+        terms: ClaimTerms = value(self._all.coordinator.claim_terms.remote(), CALL_S)
+        claim = claim_of(terms, certificate)
+        if self._faults.lie is not None:
+            claim = replace(claim, units=_false_units(claim.units, units_max(terms.payout_bits)))
+        self.report.claimed_sats = terms.payout_sats(claim.units)
+        proving, image = self._config.proving, self._all.image
         job = Job(claim.encode(), proving.log4_steps, proving.width, proving.log4_chunk)
-        pool = ProverPool(self._elf, self._all.provers)
+        pool = ProverPool(image, self._all.provers)
         proof = pool.prove(job, proving.task_steps)
         if self._faults.lie is Lie.STEP:
-            forged = forge(job.execution(load_elf(self._elf)), proof.trace.steps)
+            forged = forge(job.execution(image), proof.trace.steps)
             job = replace(job, forgery=forged.forgery)
             proof = pool.prove(job, proving.task_steps)
         return claim, job, proof
@@ -244,8 +250,7 @@ class Demo:
             latency_ms=round(published.latency_ms, 3),
         )
 
-    def _report_proof(self, claim: Claim, proof: Proof, root: bytes) -> None:
-        self.report.claimed_sats = claim.payout_sats
+    def _report_proof(self, proof: Proof, root: bytes) -> None:
         self.report.steps = proof.trace.steps
         self.report.root = root.hex()
         self.report.prove_seconds = proof.seconds
@@ -261,6 +266,6 @@ class Demo:
         self.report.stages[name.split(" (")[0]] = time.perf_counter() - begin
 
 
-def _false_payout(honest: int, collateral: int) -> int:
+def _false_units(honest: int, most: int) -> int:
     """More than what is due or, where nothing is left to take, less."""
-    return min(honest + EXCESS_SATS, collateral) if honest < collateral else honest // 2
+    return min(honest + EXCESS_UNITS, most) if honest < most else honest // 2

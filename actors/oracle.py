@@ -14,8 +14,10 @@ from actors.feeds.connection import Feeds, Host
 from actors.feeds.endpoints import Endpoint
 from actors.journal import Journal, SignGuard
 from actors.keyfile import load_key
+from protocol.oracle import expiry as exp
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
+from protocol.oracle.expiry import ExpirySlot, expiry_of
 from protocol.oracle.feed import Feed
 from protocol.oracle.observation import SignedObservation
 from protocol.oracle.price import evidence_root
@@ -55,16 +57,17 @@ class Oracle:
 
     def __init__(self, settings: OracleSettings) -> None:
         self._clock = settings.clock
-        key = load_key(settings.key_file)
+        self._key = load_key(settings.key_file)
         settings.folder.mkdir(parents=True, exist_ok=True)
         config = OracleConfig.decode(settings.config)
         self._kept, records = Journal.open(settings.folder / "certificates.journal")
-        self._guard = SignGuard.open(settings.folder / "guard.journal", key.public)
+        self._reports = [Certificate.decode(record).report for record in records]
+        self._guard = SignGuard.open(settings.folder / "guard.journal", self._key.public)
         self._node = OracleNode(
             config,
             Feed.decode(settings.feed).feed_id,
             settings.index,
-            lambda message: key.sign(message, secrets.token_bytes(32)),
+            self._sign,
             self._guard,
             last=Certificate.decode(records[-1]) if records else None,
         )
@@ -111,7 +114,26 @@ class Oracle:
         refusal = self._node.receive_certificate(Certificate.decode(certificate))
         if self._node.last is not None and self._node.last != before:
             self._kept.append(self._node.last.encode())
+            self._reports.append(self._node.last.report)
         return refusal
+
+    async def expire(self, slot: ExpirySlot, grace_rounds: int, last: bytes) -> tuple[bytes, bytes]:
+        """The expiry of ``slot`` by this oracle's own history, and its signature of it.
+
+        ``last`` is the newest certificate, in case it has not arrived. QuorumError if the history
+        has a gap or the slot's round has not been certified; GuardError if this oracle has signed
+        another expiry for this target, or for a later one.
+        """
+        await self.adopt(last)
+        before = [r for r in self._reports if r.round < slot.start_round][-1:]
+        since = [r for r in self._reports if r.round >= slot.start_round]
+        expiry = expiry_of(slot, grace_rounds, before + since)
+        encoded = expiry.encode()
+        self._guard.record(exp.MAGIC, slot.config_digest, slot.feed_id, slot.target_round, encoded)
+        return encoded, self._sign(expiry.hash)
+
+    def _sign(self, message: bytes) -> bytes:
+        return self._key.sign(message, secrets.token_bytes(32))
 
     async def _start(self) -> None:
         # Only inside a call is there an event loop to run the feeds on.

@@ -12,7 +12,7 @@ from actors.faults import Lie
 from protocol.dispute.game import FAN, Game
 from riscv_vm.execution import Execution
 from riscv_vm.forge import Forgery
-from riscv_vm.image import ProgramImage, load_elf
+from riscv_vm.image import ProgramImage
 from riscv_vm.prove import ChunkTask, prove, prove_chunks, warm_up
 from riscv_vm.record import Record
 from riscv_vm.trace import Trace
@@ -46,8 +46,8 @@ class Proved:
 class Prover:
     """The actor. ``lie`` makes it misbehave in disputes."""
 
-    def __init__(self, elf: bytes, lie: Lie | None = None) -> None:
-        self._image = load_elf(elf)
+    def __init__(self, image: ProgramImage, lie: Lie | None = None) -> None:
+        self._image = image
         self._lie = lie
         self._defended: tuple[Job, Trace] | None = None
         warm_up()

@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.outcomes import Answered, Refused, fetch, first_done
 from actors.prover import Job, Proved
-from riscv_vm.image import load_elf
+from riscv_vm.image import ProgramImage
 from riscv_vm.prove import ChunkTask, PrePass
 from riscv_vm.trace import Trace
 
@@ -61,8 +61,10 @@ class _Run:
 class ProverPool:
     """Prover actors by name. ``deadline_s`` bounds the wait for any one task."""
 
-    def __init__(self, elf: bytes, provers: dict[str, Any], deadline_s: float = 60.0) -> None:
-        self._image = load_elf(elf)
+    def __init__(
+        self, image: ProgramImage, provers: dict[str, Any], deadline_s: float = 60.0
+    ) -> None:
+        self._image = image
         self._provers = provers
         self._deadline_s = deadline_s
 

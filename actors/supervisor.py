@@ -8,7 +8,7 @@ from actors import placement
 from actors.aggregator import Aggregator, AggregatorSettings
 from actors.challenger import Challenger
 from actors.clock import Clock
-from actors.config import Config, oracle_config
+from actors.config import Config, claim_terms, oracle_config
 from actors.coordinator import Coordinator, CoordinatorSettings
 from actors.faults import Lie
 from actors.feeds.endpoints import Endpoint
@@ -18,6 +18,8 @@ from actors.outcomes import value
 from actors.prover import Prover
 from protocol.oracle.config import OracleConfig
 from protocol.oracle.feed import Feed
+from protocol.settlement.terms import settlement_image
+from riscv_vm.image import ProgramImage
 
 STARTUP_S = 180.0
 """How long any actor may take to start: the first run on a machine compiles."""
@@ -30,6 +32,7 @@ class Deployment:
     """The actors of one machine, and what they agree on."""
 
     oracle_config: OracleConfig
+    image: ProgramImage  # the settlement guest with the contract's terms
     oracles: list[Any]
     aggregator: Any
     provers: dict[str, Any]
@@ -51,7 +54,6 @@ def deploy(
     folder: Path,
     clock: Clock,
     endpoints: dict[str, Endpoint],
-    elf: bytes,
     lie: Lie | None = None,
 ) -> Deployment:
     """Create keys for everybody in ``folder`` and start everything there.
@@ -61,6 +63,7 @@ def deploy(
     names = config.oracle.names
     publics = tuple(create_key(_key(folder, name)).public for name in names)
     agreed = oracle_config(config.oracle, publics)
+    image = settlement_image(claim_terms(config.option, agreed, FEED.feed_id))
     oracles = [
         placement.start(
             placement.ORACLE,
@@ -80,16 +83,17 @@ def deploy(
     ]
     return Deployment(
         oracle_config=agreed,
+        image=image,
         oracles=oracles,
         aggregator=_start_aggregator(config, folder, clock, agreed),
         provers={
             f"prover-{i}": placement.start(
-                placement.PROVER, str(i), Prover, elf, lie if i == 0 else None
+                placement.PROVER, str(i), Prover, image, lie if i == 0 else None
             )
             for i in range(config.proving.provers)
         },
-        challenger=placement.start(placement.CHALLENGER, "0", Challenger, elf),
-        coordinator=_start_coordinator(config, folder, agreed, elf),
+        challenger=placement.start(placement.CHALLENGER, "0", Challenger, image),
+        coordinator=_start_coordinator(config, folder, agreed),
     )
 
 
@@ -106,7 +110,7 @@ def _start_aggregator(config: Config, folder: Path, clock: Clock, agreed: Oracle
     return placement.start(placement.AGGREGATOR, "0", Aggregator, settings, names)
 
 
-def _start_coordinator(config: Config, folder: Path, agreed: OracleConfig, elf: bytes) -> Any:
+def _start_coordinator(config: Config, folder: Path, agreed: OracleConfig) -> Any:
     holder, writer = folder / "keys" / "holder.key", folder / "keys" / "writer.key"
     create_key(holder)
     create_key(writer)
@@ -114,7 +118,6 @@ def _start_coordinator(config: Config, folder: Path, agreed: OracleConfig, elf: 
         config=agreed.encode(),
         feed=FEED.encode(),
         option=config.option,
-        elf=elf,
         holder_key=holder,
         writer_key=writer,
         folder=folder / "coordinator",

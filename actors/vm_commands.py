@@ -1,83 +1,66 @@
-"""``oracle-vm vm ...``: the machine by itself."""
+"""``oracle-vm vm ...``: the machine by itself. Here: running and proving."""
 
-import json
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from actors import placement
+from actors import placement, vm_steps
 from actors.outcomes import value
-from actors.prover import Job, Prover
-from actors.prover_pool import ProverPool
+from actors.prover import Prover
+from actors.prover_pool import Proof, ProverPool
 from actors.runtime import local_cluster
-from protocol.errors import EncodingError
+from actors.vm_progress import compilation_told, proof_bar
+from actors.vm_subject import Elf, Input, Json, Log4Steps, Subject, Terms, Width, show, subject
 from riscv_vm.execution import LOG4_CHUNK_DEFAULT
-from riscv_vm.fast import run as run_plain
-from riscv_vm.image import ProgramImage, load_elf
 from riscv_vm.isa import LOG4_STEPS_DEFAULT
-from riscv_vm.prove import prove
+from riscv_vm.prove import prove, warm_up
 from riscv_vm.trace import Trace
 from riscv_vm.tree import WIDTH_DEFAULT
 
 POOL_STEPS = 1_000_000
 """Below this many steps a pool costs more than it gains."""
+TASK_STEPS = 1 << 22
 STARTUP_S = 180.0
 
-vm = typer.Typer(no_args_is_help=True, help="Run and prove programs on the RV32IM machine.")
-
-Elf = Annotated[Path, typer.Argument(help="A statically linked RV32IM ELF file.")]
-Input = Annotated[str, typer.Option("--input", help="The input bytes in hex.")]
-Log4Steps = Annotated[int, typer.Option(help="The trace holds 4^k steps.", min=1, max=15)]
-Width = Annotated[int, typer.Option(help="Bytes of a tree node: 20 or 32.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What a command works on."""
-
-    elf: bytes
-    image: ProgramImage
-    data: bytes
-
-
-def subject(elf: Path, data: str) -> Subject:
-    """The program and its input; ImageError or EncodingError in words."""
-    try:
-        raw = elf.read_bytes()
-    except OSError as error:
-        raise EncodingError(f"{elf}: cannot be read ({error.strerror})") from None
-    try:
-        decoded = bytes.fromhex(data.removeprefix("0x"))
-    except ValueError:
-        raise EncodingError("--input: hex digits, two a byte, are needed") from None
-    return Subject(raw, load_elf(raw), decoded)
+vm = typer.Typer(
+    no_args_is_help=True,
+    help="Run, prove and inspect programs on the RV32IM machine. In JSON every number is an"
+    " integer, addresses and instruction words too; roots are lower-case hex; `last` is null for"
+    " a word that still has its initial value (INIT).",
+)
 
 
 @vm.command()
 def run(
     elf: Elf,
     data: Input = "",
+    terms: Terms = None,
     log4_steps: Log4Steps = LOG4_STEPS_DEFAULT,
     width: Width = WIDTH_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Run ELF and commit to its trace: how it ended, after how many steps, and the root."""
-    it = subject(elf, data)
-    trace = prove(Job(it.data, log4_steps, width, LOG4_CHUNK_DEFAULT).execution(it.image))
-    _print(_result(trace), as_json)
+    execution = subject(elf, data, terms, log4_steps, width).execution
+    with compilation_told(), proof_bar() as advance:
+        trace = prove(execution, advance)
+    show(_result(trace), as_json)
 
 
 @vm.command("prove")
 def prove_command(
     elf: Elf,
     data: Input = "",
-    workers: Annotated[int, typer.Option(help="Prover processes.", min=1, max=64)] = 1,
+    terms: Terms = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Prover processes, for a million steps and more. Without it, and for less, this"
+            " process proves alone.",
+            min=1,
+            max=64,
+        ),
+    ] = None,
     log4_steps: Log4Steps = LOG4_STEPS_DEFAULT,
     log4_chunk: Annotated[int, typer.Option(help="A chunk is 4^m steps.", min=1, max=10)] = (
         LOG4_CHUNK_DEFAULT
@@ -85,32 +68,52 @@ def prove_command(
     width: Width = WIDTH_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Prove ELF with a pool of provers; the root does not depend on their number."""
-    it = subject(elf, data)
-    job = Job(it.data, log4_steps, width, log4_chunk)
-    execution = job.execution(it.image)
-    steps = run_plain(it.image, it.data, log4_steps).steps
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("proving", total=steps)
-        if workers == 1 or steps < POOL_STEPS:
-            begin = time.perf_counter()
-            trace = prove(execution, lambda done: progress.update(bar, completed=done))
-            seconds = time.perf_counter() - begin
-        else:
-            with local_cluster(cpus=workers):
-                provers = {
-                    f"prover-{i}": placement.start(placement.PROVER, str(i), Prover, it.elf)
-                    for i in range(workers)
-                }
-                for prover in provers.values():
-                    value(prover.pid.remote(), STARTUP_S)
-                proof = ProverPool(it.elf, provers).prove(
-                    job, 1 << 22, lambda done: progress.update(bar, completed=done)
-                )
-            trace, seconds = proof.trace, proof.seconds
-    result = _result(trace)
-    result |= {"workers": workers, "seconds": seconds, "steps_per_second": steps / seconds}
-    _print(result, as_json)
+    """Prove ELF, alone or with a pool of provers; the root does not depend on their number.
+
+    `seconds` and `steps_per_second` are those of the proof, without the start of the provers.
+    """
+    it = subject(elf, data, terms, log4_steps, width, log4_chunk)
+    execution = it.execution
+    with compilation_told():
+        warm_up((width,))
+        pooled = workers is not None and execution.machine().run(POOL_STEPS) == POOL_STEPS
+        proof = _by_pool(it, workers or 1) if pooled else _alone(it)
+    trace = proof.trace
+    show(
+        _result(trace)
+        | {
+            "workers": max(1, len(proof.shares)),
+            "seconds": proof.seconds,
+            "steps_per_second": trace.steps / proof.seconds,
+        },
+        as_json,
+    )
+
+
+vm.command()(vm_steps.step)
+vm.command("open")(vm_steps.open_command)
+vm.command()(vm_steps.check)
+vm.command()(vm_steps.disasm)
+
+
+def _alone(it: Subject) -> Proof:
+    with proof_bar() as advance:
+        begin = time.perf_counter()
+        trace = prove(it.execution, advance)
+        return Proof(trace, time.perf_counter() - begin, {})
+
+
+def _by_pool(it: Subject, workers: int) -> Proof:
+    """Prove with ``workers`` prover processes, all of them started and compiled before."""
+    with local_cluster(cpus=workers):
+        provers = {
+            f"prover-{i}": placement.start(placement.PROVER, str(i), Prover, it.image)
+            for i in range(workers)
+        }
+        for prover in provers.values():
+            value(prover.pid.remote(), STARTUP_S)
+        with proof_bar() as advance:
+            return ProverPool(it.image, provers).prove(it.job, TASK_STEPS, advance)
 
 
 def _result(trace: Trace) -> dict[str, Any]:
@@ -121,11 +124,3 @@ def _result(trace: Trace) -> dict[str, Any]:
         "log4_steps": trace.log4_steps,
         "width": trace.width,
     }
-
-
-def _print(result: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(result))
-        return
-    for name, item in result.items():
-        print(f"{name:>18}  {item:,}" if isinstance(item, int | float) else f"{name:>18}  {item}")

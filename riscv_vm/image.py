@@ -33,6 +33,8 @@ TEXT_BYTES_MAX: Final = 4 << 20
 DATA_BYTES_MAX: Final = 64 << 20
 SEGMENTS_MAX: Final = 64
 SYMBOLS_MAX: Final = 1 << 16
+TERMS_SYMBOL: Final = "terms"
+TERMS_BYTES: Final = 4096
 
 _HEADER: Final = struct.Struct("<16sHHIIIIIHHHHHH")
 _PROGRAM_HEADER: Final = struct.Struct("<8I")
@@ -145,6 +147,23 @@ class ProgramImage:
     def __reduce__(self) -> tuple[object, ...]:
         fields = (self.entry, self.text_base, self.text, self.data, dict(self.symbols))
         return ProgramImage, fields
+
+
+def with_terms(image: ProgramImage, terms: bytes) -> ProgramImage:
+    """The image with ``terms`` in place of the page at symbol ``terms``, zeros behind them.
+
+    ImageError if the program has no such symbol or the page is too small.
+    """
+    symbol = image.symbols.get(TERMS_SYMBOL)
+    if symbol is None:
+        raise ImageError(
+            f"the program has no symbol `{TERMS_SYMBOL}`: link it with a page of that name and do"
+            " not strip the symbol, or run it without terms"
+        )
+    size = symbol.size or TERMS_BYTES
+    if len(terms) > size:
+        raise ImageError(f"the terms have {len(terms)} bytes; the program's page has {size}")
+    return image.with_data(symbol.address, terms.ljust(symbol.size, b"\0"))
 
 
 def input_region(data: bytes) -> bytes:

@@ -1,13 +1,15 @@
 """Compiling with numba: on first call, from a cache on disk where there is one."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
 from llvmlite import binding
 from numba import config, njit
+from numba.core import event
 
 Kernel = Callable[..., Any]
 
@@ -33,6 +35,28 @@ def jit(function: Kernel) -> Kernel:
 def inline(function: Kernel) -> Kernel:
     """Compile ``function`` into each of its callers."""
     return cast(Kernel, njit(function, forceinline=True, error_model="numpy"))
+
+
+class _Once(event.Listener):
+    """Calls ``notice`` when the first compilation starts."""
+
+    def __init__(self, notice: Callable[[], None]) -> None:
+        self._notice: Callable[[], None] | None = notice
+
+    def on_start(self, _: Any) -> None:
+        notice, self._notice = self._notice, None
+        if notice:
+            notice()
+
+    def on_end(self, _: Any) -> None:
+        pass
+
+
+@contextmanager
+def on_compilation(notice: Callable[[], None]) -> Iterator[None]:
+    """Call ``notice`` once if a kernel is compiled meanwhile; loading one from the cache is not."""
+    with event.install_listener("numba:compile", _Once(notice)):
+        yield
 
 
 @cache

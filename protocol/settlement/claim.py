@@ -1,135 +1,146 @@
-"""The settlement guest's input: what the contract fixes, what the oracles certified, the payout.
+"""The settlement guest's input, what the contract pays, and the guest's checks in Python.
 
-    TERMS 101  "TRM1" | config_digest 32 | feed_id 32 | round u64 | option u8 (1 call, 2 put)
-               | strike u64 | quantity u64 | collateral u64
-    CLAIM 309  TERMS | RPT 168 (oracle.md 4.2) | report_hash 32 | payout u64
+    CLAIM 194 + 65 q   units u32 | EXP 190 | q x (oracle index u8 | signature 64)
 
-Everything is big-endian. The report stays opaque here: the guest judges it.
+Everything is big-endian. The units come first: one aligned word at an address that no contract
+changes. The terms are in the guest's image (protocol.settlement.terms).
 """
 
-import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import Final, Self
 
-from protocol.errors import EncodingError
-from protocol.options.instrument import OptionKind
-from protocol.options.payoff import check_payoff_terms, payoff_sats
-from protocol.units import U64_MAX, PriceE8, Round, Sats
+from protocol.crypto import keys
+from protocol.crypto.tagged import tagged_hash
+from protocol.errors import EncodingError, TermsError
+from protocol.options.payoff import payoff_sats, units_max, units_of
+from protocol.oracle import expiry as exp
+from protocol.oracle import signatures as sigs
+from protocol.oracle.expiry import Expiry, ExpiryCertificate
+from protocol.oracle.layout import EXPO, require_uint
+from protocol.settlement.terms import ClaimTerms
+from protocol.units import PriceE8
 
-TERMS_MAGIC: Final = b"TRM1"
-DIGEST_SIZE: Final = 32
-REPORT_SIZE: Final = 168
-
-_TERMS: Final = struct.Struct(">4s32s32sQBQQQ")
-_CLAIM: Final = struct.Struct(f">{_TERMS.size}s{REPORT_SIZE}s{DIGEST_SIZE}sQ")
-TERMS_SIZE: Final = _TERMS.size
-CLAIM_SIZE: Final = _CLAIM.size
+UNITS_SIZE: Final = 4
 
 
 class Check(IntEnum):
-    """The guest's checks in its order; the first that fails is its exit code, in a0 at the TRAP."""
+    """The guest's checks in its order; the first that fails is its exit code, in a0 at the TRAP.
 
-    LENGTH = 1
-    TERMS_MAGIC = 2
-    OPTION = 3
-    TERMS_RANGE = 4
-    REPORT_MAGIC = 5
-    CONFIG = 6
-    FEED = 7
-    ROUND = 8
-    EXPO = 9
-    GRADE = 10
-    PRICE = 11
-    REPORT_HASH = 12
-    PAYOUT = 13
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimTerms:
-    """The part of a contract that decides a payout.
-
-    EncodingError names a field that cannot be encoded, TermsError one that the payoff refuses.
+    Those of the terms page and PADDING fail on no image and no input that Python writes.
     """
 
-    config_digest: bytes
-    feed_id: bytes
-    round: Round
-    kind: OptionKind
-    strike_e8: PriceE8
-    quantity_sats: Sats
-    collateral_sats: Sats
-
-    def __post_init__(self) -> None:
-        _require_size("config_digest", self.config_digest, DIGEST_SIZE)
-        _require_size("feed_id", self.feed_id, DIGEST_SIZE)
-        for field in ("round", "strike_e8", "quantity_sats", "collateral_sats"):
-            _require_u64(field, getattr(self, field))
-        check_payoff_terms(self.kind, self.strike_e8, self.quantity_sats, self.collateral_sats)
-
-    def encode(self) -> bytes:
-        """101 bytes."""
-        return _TERMS.pack(
-            TERMS_MAGIC,
-            self.config_digest,
-            self.feed_id,
-            self.round,
-            self.kind,
-            self.strike_e8,
-            self.quantity_sats,
-            self.collateral_sats,
-        )
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """The inverse of ``encode``; EncodingError or TermsError for any other bytes."""
-        _require_size("terms", data, TERMS_SIZE)
-        magic, config_digest, feed_id, round_, option, *numbers = _TERMS.unpack(data)
-        if magic != TERMS_MAGIC:
-            raise EncodingError(f"terms begin with {magic!r}: expected {TERMS_MAGIC!r}")
-        if option not in tuple(OptionKind):
-            raise EncodingError(f"kind {option}: expected 1 for a call or 2 for a put")
-        return cls(config_digest, feed_id, round_, OptionKind(option), *numbers)
+    TERMS_MAGIC = 1
+    ROSTER = 2
+    KIND = 3
+    TERMS_RANGE = 4
+    UNIT = 5
+    LENGTH = 6
+    PADDING = 7
+    EXPIRY_MAGIC = 8
+    CONFIG = 9
+    FEED = 10
+    SUBJECT = 11
+    START = 12
+    TARGET = 13
+    END = 14
+    PRICE = 15
+    ROUNDS = 16
+    EXPO = 17
+    RULE = 18
+    WINDOW = 19
+    SIGNER = 20
+    SIGNATURE = 21
+    UNITS_RANGE = 22
+    PAYOUT = 23
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claimed payout with all it follows from. Only the form is checked: a claim may lie."""
+    """A claimed payout and what it follows from. Only the form is checked: a claim may lie."""
 
-    terms: ClaimTerms
-    report: bytes
-    report_hash: bytes
-    payout_sats: Sats
+    certificate: ExpiryCertificate
+    units: int
 
     def __post_init__(self) -> None:
-        _require_size("report", self.report, REPORT_SIZE)
-        _require_size("report_hash", self.report_hash, DIGEST_SIZE)
-        _require_u64("payout_sats", self.payout_sats)
+        require_uint("claim units", self.units, 8 * UNITS_SIZE)
 
     def encode(self) -> bytes:
-        """The guest's input, 309 bytes."""
-        return _CLAIM.pack(self.terms.encode(), self.report, self.report_hash, self.payout_sats)
+        """The guest's input."""
+        return self.units.to_bytes(UNITS_SIZE) + self.certificate.encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """The inverse of ``encode``; EncodingError or TermsError for any other bytes."""
-        _require_size("claim", data, CLAIM_SIZE)
-        terms, report, report_hash, payout = _CLAIM.unpack(data)
-        return cls(ClaimTerms.decode(terms), report, report_hash, payout)
+        """The inverse of ``encode``; EncodingError for any other bytes."""
+        if len(data) < UNITS_SIZE:
+            raise EncodingError(f"claim: {len(data)} bytes are too few")
+        certificate = ExpiryCertificate.decode(data[UNITS_SIZE:])
+        return cls(certificate, int.from_bytes(data[:UNITS_SIZE]))
 
 
-def payout_due(terms: ClaimTerms, spot_e8: PriceE8) -> Sats:
-    """What the holder is due under ``terms`` at the certified price."""
-    return payoff_sats(
-        terms.kind, spot_e8, terms.strike_e8, terms.quantity_sats, terms.collateral_sats
+def claim_size(quorum: int) -> int:
+    """The bytes of a claim with ``quorum`` signatures."""
+    return UNITS_SIZE + exp.SIZE + quorum * sigs.ENTRY
+
+
+def claim_of(terms: ClaimTerms, certificate: ExpiryCertificate) -> Claim:
+    """The claim that the guest accepts if the signatures verify; TermsError as ``payout_units``."""
+    return Claim(certificate, payout_units(terms, certificate.expiry))
+
+
+def payout_units(terms: ClaimTerms, expiry: Expiry) -> int:
+    """What the writer owes the holder, in units. TermsError if this expiry settles another
+    contract, came too late or rests on too few rounds."""
+    if expiry.slot != terms.slot:
+        raise TermsError("the expiry is of another slot (oracles, feed, subject, rounds or rule)")
+    late = terms.slot.target_round + terms.grace_rounds
+    if expiry.end_round > late:
+        raise TermsError(f"the expiry ends in round {expiry.end_round}: {late} was the last to do")
+    if expiry.rounds < terms.min_rounds:
+        raise TermsError(
+            f"the expiry rests on {expiry.rounds} rounds: the terms want {terms.min_rounds}"
+        )
+    return _units(terms, expiry.price_e8)
+
+
+def failed_check(terms: ClaimTerms, data: bytes) -> Check | None:
+    """The check that fails when the guest reads ``data``; None if it halts with 0."""
+    return next((check for check, holds in _checks(terms, data) if not holds), None)
+
+
+def _checks(terms: ClaimTerms, data: bytes) -> Iterator[tuple[Check, bool]]:
+    """settle.c once more: each check and whether it holds, evaluated one by one."""
+    slot = terms.slot
+    yield Check.LENGTH, len(data) == claim_size(terms.quorum)
+    units, message = int.from_bytes(data[:UNITS_SIZE]), data[UNITS_SIZE:][: exp.SIZE]
+    magic, config, feed, subject, start, target, *rest = exp.LAYOUT.unpack(message)
+    end, price, high, low, rounds, expo, rule, window, _ = rest
+    yield Check.EXPIRY_MAGIC, magic == exp.MAGIC
+    yield Check.CONFIG, config == slot.config_digest
+    yield Check.FEED, feed == slot.feed_id
+    yield Check.SUBJECT, subject == slot.subject
+    yield Check.START, start == slot.start_round
+    yield Check.TARGET, target == slot.target_round
+    yield Check.END, target <= end <= target + terms.grace_rounds
+    yield Check.PRICE, 0 < low <= price <= high
+    yield Check.ROUNDS, terms.min_rounds <= rounds <= end - start + 1
+    yield Check.EXPO, expo == EXPO
+    yield Check.RULE, rule == slot.rule
+    yield Check.WINDOW, window == slot.window
+    _, signatures = sigs.split("claim", data[UNITS_SIZE:], exp.SIZE)
+    signers = [index for index, _ in signatures]
+    ascending = all(a < b for a, b in pairwise(signers))
+    yield Check.SIGNER, ascending and signers[-1] < len(terms.roster)
+    digest = tagged_hash(exp.TAG, message)
+    yield Check.SIGNATURE, all(keys.verify(terms.roster[i], digest, s) for i, s in signatures)
+    yield Check.UNITS_RANGE, units <= units_max(terms.payout_bits)
+    yield Check.PAYOUT, units == _units(terms, price)
+
+
+def _units(terms: ClaimTerms, price_e8: int) -> int:
+    sats = payoff_sats(
+        terms.kind, PriceE8(price_e8), terms.strike_e8, terms.quantity_sats, terms.collateral_sats
     )
-
-
-def _require_size(field: str, value: bytes, size: int) -> None:
-    if len(value) != size:
-        raise EncodingError(f"{field} has {len(value)} bytes: expected {size}")
-
-
-def _require_u64(field: str, value: int) -> None:
-    if not 0 <= value <= U64_MAX:
-        raise EncodingError(f"{field} {value}: it must lie between 0 and 2^64 - 1")
+    return units_of(sats, terms.unit_sats, terms.payout_bits)

@@ -1,166 +1,247 @@
-/* Settlement: halts with 0 only if the claimed payout follows from the certified report.
+/* Settlement: halts with 0 only if the claimed payout follows from an expiry that a quorum of the
+ * contract's oracles signed.
  *
- * Input, 309 bytes, numbers big-endian (protocol/settlement/claim.py):
- *   terms   "TRM1" | config_digest 32 | feed_id 32 | round u64 | option u8 (1 call, 2 put)
- *           | strike u64 | quantity u64 | collateral u64
- *   report  "RPT1" | config_digest 32 | feed_id 32 | round u64 | price u64 | conf u64 | expo i8
- *           | grade u8 | n_obs u8 | obs_bitmap u8 | time u64 | observations_root 32 | prev 32
- *   report_hash 32 | payout u64
+ * Numbers are big-endian. The contract is in the terms page (protocol/settlement/terms.py):
+ *   "TRM1" | config_digest 32 | feed_id 32 | subject 32 | start u64 | target u64 | grace u32 | rule u8
+ *   | window u32 | min_rounds u32 | kind u8 | strike u64 | quantity u64 | collateral u64 | unit u64
+ *   | bits u8 | q u8 | n u8 | n x key 32
+ * Input (protocol/settlement/claim.py), padded with zeros to a word:
+ *   units u32
+ *   | "EXP1" | config_digest 32 | feed_id 32 | subject 32 | start u64 | target u64 | end u64 | price u64
+ *   | high u64 | low u64 | rounds u32 | expo i8 | rule u8 | window u32 | report_hash 32
+ *   | q x (oracle u8, signature 64)
  * The exit code is the number of the first check that fails. */
+#include "bip340.h"
+#include "payoff.h"
 #include "sha256.h"
+#include "terms.h"
 
 enum Check {
-    LENGTH = 1,   /* 309 bytes, padded with zeros */
-    TERMS_MAGIC,  /* "TRM1" */
-    OPTION,       /* call or put */
-    TERMS_RANGE,  /* numbers above 0, a call's quantity within its collateral */
-    REPORT_MAGIC, /* "RPT1" */
-    CONFIG,       /* report and terms have the same oracles, */
-    FEED,         /* the same feed */
-    ROUND,        /* and the same round */
-    EXPO,         /* -8 */
-    GRADE,        /* full or degraded */
-    PRICE,        /* not 0 */
-    REPORT_HASH,  /* the tagged hash of the report */
-    PAYOUT,       /* what the option pays at the report's price */
+    TERMS_MAGIC = 1, /* "TRM1" */
+    ROSTER,          /* 1 <= q <= n <= 8 */
+    KIND,            /* call or put */
+    TERMS_RANGE,     /* numbers above 0, a call's quantity within its collateral, start <= target */
+    UNIT,            /* bits in 8 to 20, unit = collateral / (2^bits - 1), not 0 */
+    LENGTH,          /* a claim with q signatures, */
+    PADDING,         /* then zeros */
+    EXPIRY_MAGIC,    /* "EXP1" */
+    CONFIG,          /* expiry and terms have the same oracles, */
+    FEED,            /* the same feed, */
+    SUBJECT,         /* the same subject, */
+    START,           /* the same first */
+    TARGET,          /* and target round */
+    END,             /* in target to target + grace */
+    PRICE,           /* 0 < low <= price <= high */
+    ROUNDS,          /* the minimum or more, and no more than lie in start to end */
+    EXPO,            /* -8 */
+    RULE,            /* that of the terms */
+    WINDOW,          /* that of the terms */
+    SIGNER,          /* oracles below n, strictly ascending */
+    SIGNATURE,       /* each verifies under that oracle's key */
+    UNITS_RANGE,     /* below 2^bits */
+    PAYOUT,          /* what the option pays at the price, in whole units */
 };
 
-enum { CALL = 1, PUT = 2 };
+enum { ORACLES_MAX = 8, BITS_MIN = 8, BITS_MAX = 20 };
 
-enum { /* offsets in the input */
+enum { /* offsets in the terms page */
     T_MAGIC = 0,
     T_CONFIG = T_MAGIC + 4,
     T_FEED = T_CONFIG + 32,
-    T_ROUND = T_FEED + 32,
-    T_OPTION = T_ROUND + 8,
-    T_STRIKE = T_OPTION + 1,
+    T_SUBJECT = T_FEED + 32,
+    T_START = T_SUBJECT + 32,
+    T_TARGET = T_START + 8,
+    T_GRACE = T_TARGET + 8,
+    T_RULE = T_GRACE + 4,
+    T_WINDOW = T_RULE + 1,
+    T_MIN_ROUNDS = T_WINDOW + 4,
+    T_KIND = T_MIN_ROUNDS + 4,
+    T_STRIKE = T_KIND + 1,
     T_QUANTITY = T_STRIKE + 8,
     T_COLLATERAL = T_QUANTITY + 8,
-    R_MAGIC = T_COLLATERAL + 8,
-    R_CONFIG = R_MAGIC + 4,
-    R_FEED = R_CONFIG + 32,
-    R_ROUND = R_FEED + 32,
-    R_PRICE = R_ROUND + 8,
-    R_CONF = R_PRICE + 8,
-    R_EXPO = R_CONF + 8,
-    R_GRADE = R_EXPO + 1,
-    R_SIZE = 168,
-    CLAIM_HASH = R_MAGIC + R_SIZE,
-    CLAIM_PAYOUT = CLAIM_HASH + 32,
-    CLAIM_SIZE = CLAIM_PAYOUT + 8,
-    CLAIM_PADDED = (CLAIM_SIZE + 3) & ~3,
+    T_UNIT = T_COLLATERAL + 8,
+    T_BITS = T_UNIT + 8,
+    T_QUORUM = T_BITS + 1,
+    T_ORACLES = T_QUORUM + 1,
+    T_KEYS = T_ORACLES + 1,
 };
 
-static const char REPORT_TAG[] = "btcfi/oracle/report/v1";
+enum { /* offsets in the input */
+    CLAIM_UNITS = 0,
+    E_MAGIC = CLAIM_UNITS + 4,
+    E_CONFIG = E_MAGIC + 4,
+    E_FEED = E_CONFIG + 32,
+    E_SUBJECT = E_FEED + 32,
+    E_START = E_SUBJECT + 32,
+    E_TARGET = E_START + 8,
+    E_END = E_TARGET + 8,
+    E_PRICE = E_END + 8,
+    E_HIGH = E_PRICE + 8,
+    E_LOW = E_HIGH + 8,
+    E_ROUNDS = E_LOW + 8,
+    E_EXPO = E_ROUNDS + 4,
+    E_RULE = E_EXPO + 1,
+    E_WINDOW = E_RULE + 1,
+    E_REPORT = E_WINDOW + 4,
+    ENTRIES = E_REPORT + 32,
+    E_SIZE = ENTRIES - E_MAGIC,
+    ENTRY = 1 + 64,
+};
 
-static int same(int left, int right, size_t size) {
-    return memcmp(input + left, input + right, size) == 0;
+static const char EXPIRY_TAG[] = "btcfi/oracle/expiry/v1";
+
+static Option option;
+
+static uint32_t units_max(void) {
+    return ((uint32_t)1 << terms[T_BITS]) - 1;
 }
 
-static int is_padded_claim(void) {
-    if (input_length != CLAIM_SIZE) {
-        return 0;
+static int check_terms(void) {
+    if (memcmp(terms + T_MAGIC, "TRM1", 4) != 0) {
+        return TERMS_MAGIC;
     }
-    uint8_t padding = 0;
-    for (int i = CLAIM_SIZE; i < CLAIM_PADDED; i++) {
-        padding |= input[i];
+    if (terms[T_QUORUM] == 0 || terms[T_QUORUM] > terms[T_ORACLES] ||
+        terms[T_ORACLES] > ORACLES_MAX) {
+        return ROSTER;
     }
-    return padding == 0;
+    option.kind = terms[T_KIND];
+    option.strike = load_u64(terms + T_STRIKE);
+    option.quantity = load_u64(terms + T_QUANTITY);
+    option.collateral = load_u64(terms + T_COLLATERAL);
+    if (option.kind != CALL && option.kind != PUT) {
+        return KIND;
+    }
+    if (option.strike == 0 || option.quantity == 0 || option.collateral == 0 ||
+        (option.kind == CALL && option.quantity > option.collateral) ||
+        load_u64(terms + T_START) > load_u64(terms + T_TARGET) ||
+        load_u32(terms + T_MIN_ROUNDS) == 0) {
+        return TERMS_RANGE;
+    }
+    if (terms[T_BITS] < BITS_MIN || terms[T_BITS] > BITS_MAX) {
+        return UNIT;
+    }
+    uint64_t unit = load_u64(terms + T_UNIT);
+    if (unit == 0 || unit != mul_div_capped(option.collateral, 1, units_max(), UINT64_MAX)) {
+        return UNIT;
+    }
+    return 0;
 }
 
-static int is_report_hash_right(void) {
-    Sha256 hash;
-    uint8_t digest[32];
-    sha256_init_tagged(&hash, REPORT_TAG, sizeof REPORT_TAG - 1);
-    sha256_update(&hash, input + R_MAGIC, R_SIZE);
-    sha256_final(&hash, digest);
-    return memcmp(digest, input + CLAIM_HASH, sizeof digest) == 0;
-}
-
-/* min(floor(a * b / d), cap) with the full 128-bit product; d is not 0. */
-static uint64_t mul_div_capped(uint64_t a, uint64_t b, uint64_t d, uint64_t cap) {
-    uint32_t a0 = (uint32_t)a, a1 = (uint32_t)(a >> 32);
-    uint32_t b0 = (uint32_t)b, b1 = (uint32_t)(b >> 32);
-    uint64_t p00 = (uint64_t)a0 * b0, p01 = (uint64_t)a0 * b1;
-    uint64_t p10 = (uint64_t)a1 * b0, p11 = (uint64_t)a1 * b1;
-    uint64_t middle = (p00 >> 32) + (uint32_t)p01 + (uint32_t)p10;
-    uint64_t low = middle << 32 | (uint32_t)p00;
-    uint64_t rest = p11 + (p01 >> 32) + (p10 >> 32) + (middle >> 32);
-    if (rest >= d) {
-        return cap; /* the quotient has more than 64 bits */
+static int check_length(void) {
+    uint32_t size = ENTRIES + (uint32_t)ENTRY * terms[T_QUORUM];
+    if (input_length != size) {
+        return LENGTH;
     }
-    for (int i = 0; i < 64; i++) { /* rest:low is dividend and remainder above, quotient below */
-        uint32_t carry = (uint32_t)(rest >> 63);
-        rest = rest << 1 | low >> 63;
-        low <<= 1;
-        if (carry || rest >= d) {
-            rest -= d;
-            low |= 1;
+    for (; size % 4 != 0; size++) {
+        if (input[size] != 0) {
+            return PADDING;
         }
     }
-    return low < cap ? low : cap;
+    return 0;
 }
 
-static int are_numbers_in_range(uint8_t option, uint64_t strike, uint64_t quantity,
-                                uint64_t collateral) {
-    if (strike == 0 || quantity == 0 || collateral == 0) {
-        return 0;
-    }
-    return option == PUT || quantity <= collateral;
+static int agrees(int expiry_field, int terms_field, size_t size) {
+    return memcmp(input + expiry_field, terms + terms_field, size) == 0;
 }
 
-static uint64_t payoff(uint8_t option, uint64_t spot, uint64_t strike, uint64_t quantity,
-                       uint64_t collateral) {
-    if (option == CALL) {
-        return spot <= strike ? 0 : mul_div_capped(quantity, spot - strike, spot, collateral);
+static int is_price_in_range(void) {
+    uint64_t price = load_u64(input + E_PRICE);
+    uint64_t low = load_u64(input + E_LOW);
+    return low > 0 && low <= price && price <= load_u64(input + E_HIGH);
+}
+
+static int check_expiry(void) {
+    uint64_t end = load_u64(input + E_END);
+    uint64_t target = load_u64(terms + T_TARGET);
+    uint32_t rounds = load_u32(input + E_ROUNDS);
+    if (memcmp(input + E_MAGIC, "EXP1", 4) != 0) {
+        return EXPIRY_MAGIC;
     }
-    return spot >= strike ? 0 : mul_div_capped(quantity, strike - spot, spot, collateral);
+    if (!agrees(E_CONFIG, T_CONFIG, 32)) {
+        return CONFIG;
+    }
+    if (!agrees(E_FEED, T_FEED, 32)) {
+        return FEED;
+    }
+    if (!agrees(E_SUBJECT, T_SUBJECT, 32)) {
+        return SUBJECT;
+    }
+    if (!agrees(E_START, T_START, 8)) {
+        return START;
+    }
+    if (!agrees(E_TARGET, T_TARGET, 8)) {
+        return TARGET;
+    }
+    if (end < target || end - target > load_u32(terms + T_GRACE)) {
+        return END;
+    }
+    if (!is_price_in_range()) {
+        return PRICE;
+    }
+    if (rounds < load_u32(terms + T_MIN_ROUNDS) || rounds - 1 > end - load_u64(terms + T_START)) {
+        return ROUNDS;
+    }
+    if (input[E_EXPO] != (uint8_t)-8) {
+        return EXPO;
+    }
+    if (!agrees(E_RULE, T_RULE, 1)) {
+        return RULE;
+    }
+    if (!agrees(E_WINDOW, T_WINDOW, 4)) {
+        return WINDOW;
+    }
+    return 0;
+}
+
+/* Every signer first: a signature costs 1.7 M steps. */
+static int check_signatures(void) {
+    int quorum = terms[T_QUORUM];
+    int above = -1;
+    for (int i = 0; i < quorum; i++) {
+        int oracle = input[ENTRIES + i * ENTRY];
+        if (oracle <= above || oracle >= terms[T_ORACLES]) {
+            return SIGNER;
+        }
+        above = oracle;
+    }
+    Sha256 hash;
+    uint8_t message[32];
+    sha256_init_tagged(&hash, EXPIRY_TAG, sizeof EXPIRY_TAG - 1);
+    sha256_update(&hash, input + E_MAGIC, E_SIZE);
+    sha256_final(&hash, message);
+    for (int i = 0; i < quorum; i++) {
+        const uint8_t *entry = input + ENTRIES + i * ENTRY;
+        const uint8_t *key = terms + T_KEYS + 32 * entry[0];
+        if (!bip340_verify(key, message, sizeof message, entry + 1)) {
+            return SIGNATURE;
+        }
+    }
+    return 0;
+}
+
+static int check_payout(void) {
+    uint32_t units = load_u32(input + CLAIM_UNITS);
+    if (units > units_max()) {
+        return UNITS_RANGE;
+    }
+    uint64_t sats = payoff(&option, load_u64(input + E_PRICE));
+    uint64_t unit = load_u64(terms + T_UNIT);
+    return units == mul_div_capped(sats, 1, unit, units_max()) ? 0 : PAYOUT;
 }
 
 int main(void) {
-    if (!is_padded_claim()) {
-        return LENGTH;
+    int failed = check_terms();
+    if (failed == 0) {
+        failed = check_length();
     }
-    if (memcmp(input + T_MAGIC, "TRM1", 4) != 0) {
-        return TERMS_MAGIC;
+    if (failed == 0) {
+        failed = check_expiry();
     }
-    uint8_t option = input[T_OPTION];
-    uint64_t strike = load_u64(input + T_STRIKE);
-    uint64_t quantity = load_u64(input + T_QUANTITY);
-    uint64_t collateral = load_u64(input + T_COLLATERAL);
-    if (option != CALL && option != PUT) {
-        return OPTION;
+    if (failed == 0) {
+        failed = check_signatures();
     }
-    if (!are_numbers_in_range(option, strike, quantity, collateral)) {
-        return TERMS_RANGE;
+    if (failed == 0) {
+        failed = check_payout();
     }
-    if (memcmp(input + R_MAGIC, "RPT1", 4) != 0) {
-        return REPORT_MAGIC;
-    }
-    if (!same(T_CONFIG, R_CONFIG, 32)) {
-        return CONFIG;
-    }
-    if (!same(T_FEED, R_FEED, 32)) {
-        return FEED;
-    }
-    if (!same(T_ROUND, R_ROUND, 8)) {
-        return ROUND;
-    }
-    if (input[R_EXPO] != (uint8_t)-8) {
-        return EXPO;
-    }
-    if (input[R_GRADE] != 1 && input[R_GRADE] != 2) {
-        return GRADE;
-    }
-    uint64_t spot = load_u64(input + R_PRICE);
-    if (spot == 0) {
-        return PRICE;
-    }
-    if (!is_report_hash_right()) {
-        return REPORT_HASH;
-    }
-    if (load_u64(input + CLAIM_PAYOUT) != payoff(option, spot, strike, quantity, collateral)) {
-        return PAYOUT;
-    }
-    return 0;
+    return failed;
 }

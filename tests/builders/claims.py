@@ -1,35 +1,44 @@
-"""Claims for the settlement guest: an honest one over the published report, and its offsets.
+"""Contracts, expiries and claims for the settlement guest, and the offsets of their fields.
 
-The report is ``native_kat`` of tests/vectors/oracle_dlc.json (known answers of oracle.md 4.2).
+Configuration, feed and keys are ``native_kat`` of tests/vectors/oracle_dlc.json.
 """
 
 import json
-import struct
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from protocol.crypto.keys import SecretKey
 from protocol.crypto.tagged import tagged_hash
 from protocol.options.instrument import OptionKind
-from protocol.options.payoff import payoff_sats
-from protocol.settlement.claim import TERMS_SIZE, Claim, ClaimTerms
-from protocol.units import E8, PriceE8, Round, Sats
+from protocol.oracle.config import OracleConfig
+from protocol.oracle.expiry import Expiry, ExpiryCertificate, ExpirySlot
+from protocol.settlement.claim import Claim, claim_of
+from protocol.settlement.terms import ClaimTerms
+from protocol.units import E8, PriceE8, Sats
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 _KAT = json.loads((VECTORS / "oracle_dlc.json").read_text())["native_kat"]
 
-REPORT = bytes.fromhex(_KAT["report_full"]["bytes"])
-REPORT_HASH = bytes.fromhex(_KAT["report_full"]["msg"])
-CONFIG_DIGEST = bytes.fromhex(_KAT["config_digest"])
+CONFIG = OracleConfig.decode(bytes.fromhex(_KAT["config_bytes"]))
+KEYS = tuple(SecretKey(bytes.fromhex(secret)) for secret in _KAT["seckeys"])
 FEED_ID = bytes.fromhex(_KAT["feed_id"])
-ROUND = Round(_KAT["round_id"])
+ROUND = _KAT["round_id"]
 SPOT_E8 = PriceE8(_KAT["report_full"]["price_e8"])
+REPORT_HASH = bytes.fromhex(_KAT["report_full"]["msg"])
+AUX = bytes(32)
 
-# Offsets of the fields in a claim: the terms, the report behind them, hash and payout.
-T_MAGIC, T_CONFIG, T_FEED, T_ROUND, T_OPTION = 0, 4, 36, 68, 76
-T_STRIKE, T_QUANTITY, T_COLLATERAL = 77, 85, 93
-R_MAGIC = TERMS_SIZE
-R_CONFIG, R_FEED, R_ROUND = R_MAGIC + 4, R_MAGIC + 36, R_MAGIC + 68
-R_PRICE, R_CONF, R_EXPO, R_GRADE, R_TIME = (R_MAGIC + offset for offset in (76, 84, 92, 93, 96))
-C_HASH, C_PAYOUT = 269, 301
+# Offsets in the terms page.
+T_MAGIC, T_CONFIG, T_FEED, T_SUBJECT, T_START, T_TARGET = 0, 4, 36, 68, 100, 108
+T_GRACE, T_RULE, T_WINDOW, T_MIN_ROUNDS, T_KIND = 116, 120, 121, 125, 129
+T_STRIKE, T_QUANTITY, T_COLLATERAL, T_UNIT = 130, 138, 146, 154
+T_BITS, T_QUORUM, T_ORACLES, T_KEYS = 162, 163, 164, 165
+# Offsets in a claim: the units, the expiry behind them, then the signatures.
+C_UNITS = 0
+E_MAGIC, E_CONFIG, E_FEED, E_SUBJECT, E_START, E_TARGET = 4, 8, 40, 72, 104, 112
+E_END, E_PRICE, E_HIGH, E_LOW, E_ROUNDS = 120, 128, 136, 144, 152
+E_EXPO, E_RULE, E_WINDOW, E_REPORT = 156, 157, 158, 162
+C_SIGNATURES, ENTRY = 194, 65
 
 
 def claim_terms(
@@ -37,31 +46,57 @@ def claim_terms(
     strike_e8: int = 50_000 * E8,
     quantity_sats: int = E8,
     collateral_sats: int = E8,
+    **changes: Any,
 ) -> ClaimTerms:
-    """Terms on the published report's oracles, feed and round."""
-    return ClaimTerms(
-        config_digest=CONFIG_DIGEST,
-        feed_id=FEED_ID,
-        round=ROUND,
-        kind=kind,
-        strike_e8=PriceE8(strike_e8),
-        quantity_sats=Sats(quantity_sats),
-        collateral_sats=Sats(collateral_sats),
-    )
+    """Terms on the published oracles, feed and round: ten rounds, of which four are enough."""
+    fields: dict[str, Any] = {
+        "slot": ExpirySlot(
+            config_digest=CONFIG.digest,
+            feed_id=FEED_ID,
+            start_round=ROUND - 9,
+            target_round=ROUND,
+        ),
+        "roster": CONFIG.oracles,
+        "quorum": CONFIG.quorum,
+        "grace_rounds": 20,
+        "min_rounds": 4,
+        "kind": kind,
+        "strike_e8": PriceE8(strike_e8),
+        "quantity_sats": Sats(quantity_sats),
+        "collateral_sats": Sats(collateral_sats),
+    }
+    return ClaimTerms(**(fields | changes))
 
 
-def report_at(spot_e8: int) -> bytes:
-    """The published report with another price."""
-    return REPORT[:76] + struct.pack(">Q", spot_e8) + REPORT[84:]
+def expiry_at(terms: ClaimTerms, price_e8: int = SPOT_E8, **changes: Any) -> Expiry:
+    """An expiry that the terms accept."""
+    fields: dict[str, Any] = {
+        "slot": terms.slot,
+        "end_round": terms.slot.target_round,
+        "price_e8": price_e8,
+        "high_e8": price_e8,
+        "low_e8": price_e8,
+        "rounds": terms.min_rounds,
+        "report_hash": REPORT_HASH,
+    }
+    return Expiry(**(fields | changes))
 
 
-def honest_claim(terms: ClaimTerms, spot_e8: int = SPOT_E8) -> Claim:
-    """The right claim for these terms when the oracles certify ``spot_e8``."""
-    report = report_at(spot_e8)
-    payout = payoff_sats(
-        terms.kind, PriceE8(spot_e8), terms.strike_e8, terms.quantity_sats, terms.collateral_sats
-    )
-    return Claim(terms, report, tagged_hash("btcfi/oracle/report/v1", report), payout)
+@lru_cache(maxsize=512)
+def sign(oracle: int, expiry: bytes) -> bytes:
+    """The oracle's signature of any 190 bytes as an expiry."""
+    return KEYS[oracle].sign(tagged_hash("btcfi/oracle/expiry/v1", expiry), AUX)
+
+
+def certify(expiry: Expiry, signers: tuple[int, ...] = (0, 1)) -> ExpiryCertificate:
+    return ExpiryCertificate(expiry, tuple((i, sign(i, expiry.encode())) for i in signers))
+
+
+def claim_at(
+    terms: ClaimTerms, price_e8: int = SPOT_E8, signers: tuple[int, ...] = (0, 1), **changes: Any
+) -> Claim:
+    """The right claim for these terms when the oracles certify ``price_e8``."""
+    return claim_of(terms, certify(expiry_at(terms, price_e8, **changes), signers))
 
 
 def patched(data: bytes, offset: int, new: bytes) -> bytes:
@@ -69,7 +104,10 @@ def patched(data: bytes, offset: int, new: bytes) -> bytes:
     return data[:offset] + new + data[offset + len(new) :]
 
 
-def rehashed(claim: bytes) -> bytes:
-    """A claim whose report hash was made to fit its report again."""
-    report = claim[R_MAGIC:C_HASH]
-    return patched(claim, C_HASH, tagged_hash("btcfi/oracle/report/v1", report))
+def signed_again(claim: bytes) -> bytes:
+    """A claim whose signers, whatever it says now, signed it."""
+    expiry = claim[E_MAGIC:C_SIGNATURES]
+    entries = range(C_SIGNATURES, len(claim), ENTRY)
+    return claim[:C_SIGNATURES] + b"".join(
+        claim[i : i + 1] + sign(claim[i], expiry) for i in entries
+    )

@@ -46,6 +46,8 @@ class Ended:
     code: int | None
     steps: int
     fault: str = ""
+    input_words: frozenset[int] = frozenset()
+    """Addresses of the input words that were read."""
 
 
 def segments(elf: bytes) -> tuple[int, list[Segment]]:
@@ -62,9 +64,20 @@ def segments(elf: bytes) -> tuple[int, list[Segment]]:
     return entry, found
 
 
-def padded_input(data: bytes) -> bytes:
-    """The words at the input base: length, bytes, zeros up to a word."""
-    return struct.pack("<I", len(data)) + data + bytes(-len(data) % 4)
+def padded_input(data: bytes, padding: bytes = bytes(3)) -> bytes:
+    """The words at the input base: length, bytes, padding up to a word."""
+    return struct.pack("<I", len(data)) + data + padding[: -len(data) % 4]
+
+
+def patched_elf(elf: bytes, address: int, content: bytes) -> bytes:
+    """The file with ``content`` where the byte at ``address`` comes from."""
+    offset, size, count = (*struct.unpack_from("<I", elf, 28), *struct.unpack_from("<HH", elf, 42))
+    for index in range(count):
+        kind, at, base, _, filesz = struct.unpack_from("<5I", elf, offset + size * index)
+        start = at + address - base
+        if kind == 1 and base <= address and address + len(content) <= base + filesz:
+            return elf[:start] + content + elf[start + len(content) :]
+    raise AssertionError(f"no {len(content)} bytes of the file are at {address:#x}")
 
 
 class UnicornGuest:
@@ -75,9 +88,9 @@ class UnicornGuest:
         self.entry, self.segments = segments(elf)
         self.strict = strict
 
-    def run(self, data: bytes, *, limit: int = 0) -> Ended:
+    def run(self, data: bytes, *, limit: int = 0, padding: bytes = bytes(3)) -> Ended:
         """Execute to the first ecall; ``limit`` bounds the instructions (0: none)."""
-        image = padded_input(data)
+        image = padded_input(data, padding)
         machine = Uc(UC_ARCH_RISCV, UC_MODE_RISCV32)
         for segment in self.segments:
             rights = UC_PROT_EXEC if segment.flags & 1 else UC_PROT_READ | UC_PROT_WRITE
@@ -89,6 +102,7 @@ class UnicornGuest:
         borders += [(s.address, s.address + s.size) for s in self.segments if not s.flags & 1]
         steps = 0
         fault = ""
+        words: set[int] = set()
 
         def on_block(_: Uc, address: int, size: int, __: object) -> None:
             nonlocal steps
@@ -107,6 +121,11 @@ class UnicornGuest:
                 fault = f"access of {size} bytes at {address:#x}"
                 uc.emu_stop()
 
+        def on_input(_: Uc, __: int, address: int, *___: object) -> None:
+            words.add(address & -4)
+
+        end = INPUT_BASE + len(image) - 1
+        machine.hook_add(UC_HOOK_MEM_READ, on_input, begin=INPUT_BASE, end=end)
         machine.hook_add(UC_HOOK_BLOCK, on_block)
         machine.hook_add(UC_HOOK_INTR, on_trap)
         if self.strict:
@@ -117,7 +136,7 @@ class UnicornGuest:
             fault = str(error)
         if fault:
             return Ended(None, steps, fault)
-        return Ended(machine.reg_read(UC_RISCV_REG_A0), steps)
+        return Ended(machine.reg_read(UC_RISCV_REG_A0), steps, input_words=frozenset(words))
 
 
 def _map(machine: Uc, address: int, size: int, data: bytes, rights: int) -> None:

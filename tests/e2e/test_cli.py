@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from actors.config import DEMO
+from protocol.settlement.terms import terms_page
 from riscv_vm.guest import guest_elf
-from tests.builders.claims import claim_terms, honest_claim, patched
+from tests.builders.claims import C_UNITS, claim_at, claim_terms, patched
 from tests.builders.oracles import CONFIG, certify, observed, proposal_of
 
 
@@ -35,19 +36,33 @@ def settle(tmp_path_factory):
     return path
 
 
+TERMS = claim_terms()
+SETTLING = ("--terms", terms_page(TERMS).hex())
+
+
 @pytest.fixture(scope="module")
 def claim():
-    return honest_claim(claim_terms()).encode()
+    return claim_at(TERMS).encode()
 
 
 def test_run_and_prove_agree_for_every_number_of_workers(settle, claim):
-    run = json.loads(oracle_vm("vm", "run", settle, "--input", claim.hex(), "--json").stdout)
+    run = json.loads(
+        oracle_vm("vm", "run", settle, "--input", claim.hex(), *SETTLING, "--json").stdout
+    )
     assert run["end"] == "HALT"
     assert run["steps"] > 20_000
     for workers in (1, 2):
         proved = json.loads(
             oracle_vm(
-                "vm", "prove", settle, "--input", claim.hex(), "--workers", workers, "--json"
+                "vm",
+                "prove",
+                settle,
+                "--input",
+                claim.hex(),
+                *SETTLING,
+                "--workers",
+                workers,
+                "--json",
             ).stdout
         )
         assert proved["root"] == run["root"]
@@ -57,17 +72,19 @@ def test_run_and_prove_agree_for_every_number_of_workers(settle, claim):
 
 @pytest.mark.parametrize(("width", "digits"), [(20, 40), (32, 64)])
 def test_the_shape_of_the_commitment_is_chosen(settle, claim, width, digits):
-    arguments = ("--input", claim.hex(), "--width", width, "--log4-steps", 8, "--json")
+    arguments = ("--input", claim.hex(), *SETTLING, "--width", width, "--log4-steps", 8, "--json")
     run = json.loads(oracle_vm("vm", "run", settle, *arguments).stdout)
     assert len(run["root"]) == digits
     assert run["root"] == run["root"].lower()
 
 
 def test_a_trap_and_a_limit_are_answers_not_errors(settle, claim):
-    lie = patched(claim, 301, bytes(8))
-    run = oracle_vm("vm", "run", settle, "--input", lie.hex(), "--json")
+    lie = patched(claim, C_UNITS, bytes(4))
+    run = oracle_vm("vm", "run", settle, "--input", lie.hex(), *SETTLING, "--json")
     assert (run.returncode, json.loads(run.stdout)["end"]) == (0, "TRAP")
-    run = oracle_vm("vm", "run", settle, "--input", claim.hex(), "--log4-steps", 5, "--json")
+    run = oracle_vm(
+        "vm", "run", settle, "--input", claim.hex(), *SETTLING, "--log4-steps", 5, "--json"
+    )
     assert json.loads(run.stdout)["end"] == "LIMIT"
     assert json.loads(run.stdout)["steps"] == 4**5
 

@@ -15,14 +15,12 @@ from actors.coordinator import Coordinator, CoordinatorSettings
 from actors.journal import Journal
 from actors.keyfile import create_key
 from protocol.bitcoin.tx import hash_hex, parse_hash
-from protocol.oracle.certificate import Certificate
+from protocol.oracle.expiry import Expiry, ExpiryCertificate
 from protocol.oracle.feed import Feed
-from protocol.settlement.claim import Claim
+from protocol.settlement.claim import claim_of
 from protocol.settlement.lifecycle import Stage
-from protocol.units import Sats
 from regtest.kernel import KernelChain
-from riscv_vm.guest import guest_elf
-from tests.builders.oracles import CONFIG, certify, observed, proposal_of
+from tests.builders.oracles import AUX, CONFIG, KEYS, PRICE
 
 
 class Crash:
@@ -56,7 +54,6 @@ def settings(folder: Path, move_ms: int = 1000) -> CoordinatorSettings:
         CONFIG.encode(),
         Feed("BTC/USD").encode(),
         load(DEMO).option,
-        guest_elf("settle"),
         keys / "holder.key",
         keys / "writer.key",
         folder / "coordinator",
@@ -64,28 +61,28 @@ def settings(folder: Path, move_ms: int = 1000) -> CoordinatorSettings:
     )
 
 
-def certified(coordinator: Coordinator) -> bytes:
-    """The certificate of the round that the contract settles on."""
-    round_id = coordinator.terms.round
-    start = round_id * CONFIG.interval_ms
-    sights = [observed(i, round=round_id, obs_time=start, venue_time=start) for i in range(3)]
-    return certify(proposal_of(*sights).report).encode()
-
-
-def claim_on(coordinator: Coordinator, payout: int) -> Claim:
-    """A claim of ``payout`` on that certificate."""
-    report = Certificate.decode(certified(coordinator)).report
-    return Claim(coordinator.terms, report.encode(), report.hash, Sats(payout))
+def certified(coordinator: Coordinator) -> ExpiryCertificate:
+    """The certificate of the expiry that the contract settles on."""
+    slot = coordinator.terms.slot
+    expiry = Expiry(
+        slot=slot,
+        end_round=slot.target_round,
+        price_e8=PRICE,
+        high_e8=PRICE,
+        low_e8=PRICE,
+        rounds=1,
+        report_hash=bytes(32),
+    )
+    signatures = tuple((i, KEYS[i].sign(expiry.hash, AUX)) for i in range(2))
+    return ExpiryCertificate(expiry, signatures)
 
 
 def story(coordinator: Coordinator) -> None:
     """What a driver does, from wherever the contract stands."""
     coordinator.fund()
-    certificate = certified(coordinator)
-    payout = coordinator.honest_payout(certificate)
+    claim = claim_of(coordinator.terms, certified(coordinator))
     if coordinator.stage() is Stage.FUNDED:
-        claim = claim_on(coordinator, payout)
-        coordinator.claim(certificate, claim, b"\1" * 20, 12, 20)
+        coordinator.claim(claim, b"\1" * 20, 12, 20)
     if coordinator.stage() is Stage.CLAIMED:
         coordinator.settle(b"\1" * 20)
 

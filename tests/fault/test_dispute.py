@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -14,14 +15,13 @@ from actors.outcomes import value
 from actors.prover import Job, Prover
 from protocol.dispute.game import Fault, Party
 from protocol.errors import ConfigError, DisputeError, TermsError
-from riscv_vm.guest import guest_elf
-from riscv_vm.image import load_elf
+from protocol.settlement.claim import claim_of
+from protocol.settlement.terms import settlement_image
 from riscv_vm.prove import prove
 from riscv_vm.record import Record
-from tests.fault.coordinator_child import certified, claim_on, settings
+from tests.fault.coordinator_child import certified, settings
 
 START_S = 120.0
-ELF = guest_elf("settle")
 
 
 class Table:
@@ -31,17 +31,17 @@ class Table:
         self.settings = settings(folder, move_ms)
         self.coordinator = Coordinator(self.settings)
         self.coordinator.fund()
-        certificate = certified(self.coordinator)
-        self.honest = self.coordinator.honest_payout(certificate)
-        claim = claim_on(self.coordinator, self.honest + 1000)
-        self.job = Job(claim.encode(), 12, 20, 6)
-        execution = self.job.execution(load_elf(ELF))
+        self.image = settlement_image(self.coordinator.terms)
+        claim = claim_of(self.coordinator.terms, certified(self.coordinator))
+        self.honest = self.coordinator.honest_payout(claim.certificate.encode())
+        claim = replace(claim, units=claim.units + 1)
+        execution = Job(claim.encode(), 12, 20, 8).execution(self.image)
         forged = forge(execution, prove(execution).steps)
-        self.job = Job(claim.encode(), 12, 20, 6, forged.forgery)
-        self.coordinator.claim(certificate, claim, prove(forged).root, 12, 20)
+        self.job = Job(claim.encode(), 12, 20, 8, forged.forgery)
+        self.coordinator.claim(claim, prove(forged).root, 12, 20)
 
     def paid(self):
-        return self.coordinator.settle(prove(self.job.execution(load_elf(ELF))).root)
+        return self.coordinator.settle(prove(self.job.execution(self.image)).root)
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def start(cluster, request):
 @pytest.mark.parametrize("victim", ["prover", "challenger"])
 def test_a_player_that_is_killed_is_asked_again(table, start, victim):
     players = {
-        "prover": start(placement.PROVER, Prover, ELF),
-        "challenger": start(placement.CHALLENGER, Challenger, ELF),
+        "prover": start(placement.PROVER, Prover, table.image),
+        "challenger": start(placement.CHALLENGER, Challenger, table.image),
     }
     pids = {name: value(player.pid.remote(), START_S) for name, player in players.items()}
     os.kill(pids[victim], signal.SIGKILL)
@@ -125,7 +125,7 @@ def test_a_prover_that_says_anything_but_a_move_has_fallen_silent(table, start, 
 @pytest.mark.ray
 @pytest.mark.parametrize("reply", [None, 4, 1.0, True, "0", ValueError("no")])
 def test_a_challenger_that_says_anything_but_a_digit_loses(table, start, reply):
-    prover = start(placement.PROVER, Prover, ELF)
+    prover = start(placement.PROVER, Prover, table.image)
     value(prover.pid.remote(), START_S)
     rude = start(placement.CHALLENGER, Rude, reply)
     verdict = table.coordinator.dispute(prover, table.job, rude)

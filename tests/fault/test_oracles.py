@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from actors.feeds.simulated import SimulatedExchanges
 from actors.journal import Journal
 from actors.keyfile import create_key
 from actors.oracle import Oracle, OracleSettings
-from actors.outcomes import Answered, eventually, fetch, value
+from actors.outcomes import Answered, Refused, eventually, fetch, value
 from protocol.errors import GuardError
 from protocol.oracle.certificate import Certificate
+from protocol.oracle.expiry import ExpiryCertificate, ExpirySlot
 from protocol.oracle.feed import Feed
 from tests.builders.oracles import make_config
 
@@ -130,3 +132,43 @@ def test_a_frozen_oracle_is_a_missing_one(network):
         assert certificate.report.observers == 0b101
     finally:
         os.kill(network.pids[1], signal.SIGCONT)
+
+
+def slot_of(network, round_id):
+    return ExpirySlot(
+        config_digest=network.config.digest,
+        feed_id=FEED.feed_id,
+        start_round=round_id,
+        target_round=round_id,
+    )
+
+
+@pytest.mark.ray
+def test_an_expiry_is_signed_by_a_quorum_once_and_for_ever(network):
+    before, certificate = network.next_round(), network.next_round()
+    assert isinstance(before, Certificate)
+    assert isinstance(certificate, Certificate)
+    slot = slot_of(network, certificate.report.round)
+    os.kill(network.pids[2], signal.SIGKILL)
+    expire = network.aggregator.expire
+    expiry = ExpiryCertificate.decode(value(expire.remote(slot, 600), START_S))
+    expiry.check(network.config)
+    assert expiry.expiry.price_e8 == certificate.report.price_e8
+    assert expiry.expiry.report_hash == certificate.report.hash
+    assert expiry.signers == (0, 1)
+    again = ExpiryCertificate.decode(value(expire.remote(slot, 600), START_S))
+    assert again.expiry == expiry.expiry
+    other = replace(slot, start_round=before.report.round)
+    refused = fetch(expire.remote(other, 600), START_S)
+    assert isinstance(refused, Refused)
+    assert "another EXP1 was recorded" in refused.reason
+
+
+@pytest.mark.ray
+def test_no_expiry_before_its_round_is_certified(network):
+    certificate = network.next_round()
+    assert isinstance(certificate, Certificate)
+    late = slot_of(network, certificate.report.round + 5)
+    outcome = fetch(network.aggregator.expire.remote(late, 600), START_S)
+    assert isinstance(outcome, Refused)
+    assert "wait for the first" in outcome.reason

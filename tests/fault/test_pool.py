@@ -18,12 +18,12 @@ START_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def elf():
-    return guest_elf("hash")
+def image():
+    return load_elf(guest_elf("hash"))
 
 
 @pytest.fixture(scope="module")
-def job(elf):
+def job():
     """About 4.9 million steps: 300 rounds of SHA-256 over 64 bytes."""
     rounds, data = 300, bytes(64)
     return Job(hash_input(rounds, data), 12, 20, 6)
@@ -37,9 +37,9 @@ def hash_input(rounds: int, data: bytes) -> bytes:
 
 
 @pytest.fixture
-def provers(cluster, elf, request):
+def provers(cluster, image, request):
     actors = {
-        f"p{i}": placement.start(placement.PROVER, f"{request.node.name}-{i}", Prover, elf)
+        f"p{i}": placement.start(placement.PROVER, f"{request.node.name}-{i}", Prover, image)
         for i in range(2)
     }
     pids = {name: value(actor.pid.remote(), START_S) for name, actor in actors.items()}
@@ -49,11 +49,11 @@ def provers(cluster, elf, request):
 
 
 @pytest.mark.ray
-def test_the_root_is_that_of_one_process_and_all_provers_worked(provers, elf, job):
+def test_the_root_is_that_of_one_process_and_all_provers_worked(provers, image, job):
     actors, _ = provers
     heard = []
-    proof = ProverPool(elf, actors).prove(job, 1 << 16, heard.append)
-    alone = prove(job.execution(load_elf(elf)))
+    proof = ProverPool(image, actors).prove(job, 1 << 16, heard.append)
+    alone = prove(job.execution(image))
     assert alone.outcome.end == "HALT"
     assert proof.trace.root == alone.root
     assert all(share.chunks for share in proof.shares.values())
@@ -62,7 +62,7 @@ def test_the_root_is_that_of_one_process_and_all_provers_worked(provers, elf, jo
 
 
 @pytest.mark.ray
-def test_a_prover_killed_in_the_middle_changes_nothing_but_time(provers, elf, job):
+def test_a_prover_killed_in_the_middle_changes_nothing_but_time(provers, image, job):
     actors, pids = provers
     killed = []
 
@@ -71,19 +71,19 @@ def test_a_prover_killed_in_the_middle_changes_nothing_but_time(provers, elf, jo
             killed.append(pids["p0"])
             os.kill(pids["p0"], signal.SIGKILL)
 
-    proof = ProverPool(elf, actors).prove(job, 1 << 16, kill_once)
+    proof = ProverPool(image, actors).prove(job, 1 << 16, kill_once)
     assert killed
-    assert proof.trace.root == prove(job.execution(load_elf(elf))).root
+    assert proof.trace.root == prove(job.execution(image)).root
     eventually(lambda: fetch(actors["p0"].pid.remote(), START_S) != Answered(killed[0]), START_S)
 
 
 @pytest.mark.ray
-def test_a_prover_that_hangs_loses_its_tasks_to_the_others(provers, elf, job):
+def test_a_prover_that_hangs_loses_its_tasks_to_the_others(provers, image, job):
     actors, pids = provers
     os.kill(pids["p1"], signal.SIGSTOP)
     try:
-        proof = ProverPool(elf, actors, deadline_s=1.0).prove(job, 1 << 18)
+        proof = ProverPool(image, actors, deadline_s=1.0).prove(job, 1 << 18)
     finally:
         os.kill(pids["p1"], signal.SIGCONT)
     assert proof.shares["p1"].chunks == 0
-    assert proof.trace.root == prove(job.execution(load_elf(elf))).root
+    assert proof.trace.root == prove(job.execution(image)).root

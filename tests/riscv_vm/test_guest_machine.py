@@ -8,20 +8,20 @@ import pytest
 
 from protocol.crypto.keys import SecretKey
 from protocol.settlement.claim import Check
+from protocol.settlement.terms import settlement_image
 from riscv_vm import fast, machine
 from riscv_vm.guest import guest_elf, guest_names
-from riscv_vm.image import load_elf
-from riscv_vm.isa import A0, HALT, INPUT_BASE, TRAP
-from tests.builders.claims import C_PAYOUT, claim_terms, honest_claim, patched
+from riscv_vm.image import ProgramImage, load_elf
+from riscv_vm.isa import A0, HALT, TRAP
+from riscv_vm.record import Record
+from tests.builders.claims import C_UNITS, claim_at, claim_terms, patched
 from tests.builders.unicorn_guest import UnicornGuest
 
-HONEST = honest_claim(claim_terms()).encode()
+TERMS = claim_terms()
+HONEST = claim_at(TERMS).encode()
 TEXT = b"the quick brown fox"
 INPUTS = [
-    ("settle", HONEST),
-    ("settle", patched(HONEST, C_PAYOUT, bytes(8))),
-    ("settle", HONEST[:-1]),
-    ("settle", b""),
+    ("settle", HONEST),  # without terms
     ("sort", struct.pack(">2I", 60, 7)),
     ("crc32", struct.pack(">2I", 5, zlib.crc32(TEXT * 5)) + TEXT),
     ("crc32", struct.pack(">2I", 5, 1) + TEXT),
@@ -55,10 +55,25 @@ def test_both_machines_end_as_unicorn_does(name: str, data: bytes) -> None:
     assert end_state(slow) == expected
 
 
-def test_an_honest_settlement_reads_every_input_word() -> None:
-    steps = machine.trace(load_elf(guest_elf("settle")), HONEST)
-    words = {read.address for step in steps for read in step.reads}
-    assert set(range(INPUT_BASE, INPUT_BASE + 4 + len(HONEST), 4)) <= words
+def records_agree(image: ProgramImage, data: bytes) -> None:
+    """The reference machine's record of every step, one by one, is the fast machine's."""
+    slow, quick = machine.Machine(image, data), fast.Machine(image, data)
+    while not slow.ended:
+        steps = [slow.step().record for _ in range(4096) if not slow.ended]
+        tile = quick.record(len(steps))
+        for name, ours, theirs in zip(Record._fields, zip(*steps, strict=True), tile, strict=True):
+            assert theirs[: len(steps)].tolist() == list(ours), f"{name} before step {slow.steps}"
+    assert quick.ended
+
+
+@pytest.mark.parametrize(("name", "data"), INPUTS)
+def test_both_machines_agree_on_every_step_of_the_guests(name: str, data: bytes) -> None:
+    records_agree(load_elf(guest_elf(name)), data)
+
+
+@pytest.mark.slow
+def test_both_machines_agree_on_every_step_of_a_settlement() -> None:
+    records_agree(settlement_image(TERMS), HONEST)
 
 
 def test_a_signature_ends_on_the_fast_machine_as_on_unicorn() -> None:
@@ -72,6 +87,6 @@ def test_a_signature_ends_on_the_fast_machine_as_on_unicorn() -> None:
 
 
 def test_the_number_of_the_failed_check_is_in_a0() -> None:
-    lie = fast.Machine(load_elf(guest_elf("settle")), patched(HONEST, C_PAYOUT, bytes(8)))
+    lie = fast.Machine(settlement_image(TERMS), patched(HONEST, C_UNITS, bytes(4)))
     lie.run(machine.step_limit(12))
     assert Check(lie.register(A0)) is Check.PAYOUT

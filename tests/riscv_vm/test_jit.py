@@ -74,7 +74,6 @@ def test_lanes_follow_the_features_that_numba_may_use(
     assert vector_lanes.__wrapped__() == lanes
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the processors named are x86")
 @pytest.mark.parametrize(
     ("cpu", "features", "lanes"),

@@ -3,15 +3,18 @@
 import pickle
 from random import Random
 
+import numpy as np
 import pytest
 
 from riscv_vm import machine
 from riscv_vm.checkpoint import Checkpoint, CheckpointLog
 from riscv_vm.fast import Machine
-from riscv_vm.image import ImageError, ProgramImage
+from riscv_vm.guest import guest_elf
+from riscv_vm.image import ImageError, ProgramImage, load_elf
 from riscv_vm.isa import NOWRITE, REGISTER_BASE, TRAP
 from riscv_vm.machine import UNUSED, Step
 from riscv_vm.prove import (
+    CHECKPOINT_STEPS,
     INIT,
     ChunkTask,
     Execution,
@@ -179,6 +182,24 @@ def test_read_pointers_by_brute_force(seed: int) -> None:
             steps[index].record,
         )
         assert found.reads == brute_force_pointers(steps, index)
+
+
+def test_read_pointers_across_checkpoints_by_brute_force() -> None:
+    """A run over several checkpoints: constants never written, words written long ago, loops."""
+    image = load_elf(guest_elf("hash"))
+    data = (600).to_bytes(4, "big") + bytes(32) + b"seed"
+    trace = prove(Execution(image, data))
+    assert trace.steps > 3 * CHECKPOINT_STEPS
+    written = Machine(image, data).record(trace.steps).waddr[: trace.steps]
+    seen: set[int] = set()
+    near_borders = [border * CHECKPOINT_STEPS + by for border in (1, 2, 3) for by in (-1, 0, 1)]
+    for index in (*near_borders, *range(trace.steps - 300, trace.steps)):
+        for read in trace.step(index).reads:
+            if read.address:
+                writers = np.flatnonzero(written[:index] == read.address)
+                assert read.last == (int(writers[-1]) if len(writers) else INIT)
+                seen.add((index - read.last) // CHECKPOINT_STEPS if read.last != INIT else INIT)
+    assert {INIT, 0, 3} <= seen
 
 
 def test_steps_behind_the_end_absorb() -> None:

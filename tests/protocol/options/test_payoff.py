@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from protocol.errors import TermsError
 from protocol.options.instrument import OptionKind
-from protocol.options.payoff import payoff_sats
+from protocol.options.payoff import (
+    PAYOUT_BITS_MAX,
+    PAYOUT_BITS_MIN,
+    UNIT_SATS_MIN,
+    bits_that_fit,
+    payoff_sats,
+    unit_of,
+    units_max,
+    units_of,
+)
 from protocol.units import E8, U64_MAX, PriceE8, Sats
 
 CALL, PUT = OptionKind.CALL, OptionKind.PUT
@@ -86,3 +95,50 @@ def test_numbers_out_of_range_are_refused(
 def test_a_call_is_fully_covered() -> None:
     with pytest.raises(TermsError, match="raise the collateral"):
         payoff_sats(CALL, PriceE8(K), PriceE8(K), Sats(2), Sats(1))
+
+
+@pytest.mark.parametrize(
+    ("collateral", "bits", "unit"),
+    [(E8, 16, 1525), (65_535_000, 16, 1_000), (255_000, 8, 1_000), (E8, 8, 392_156)],
+)
+def test_the_collateral_is_split_into_units(collateral: int, bits: int, unit: int) -> None:
+    assert unit_of(Sats(collateral), bits) == unit
+
+
+@pytest.mark.parametrize(
+    ("collateral", "bits", "hint"),
+    [
+        (65_534_999, 16, "a unit of 999 sats is below 1000: use 15 bits"),
+        (E8, 20, "a unit of 95 sats is below 1000: use 16 bits"),
+        (255_000, 16, "use 8 bits"),
+        (254_999, 8, "collateral_sats 254999 is below 255000"),
+        (E8, 7, "payout_bits 7: it must lie between 8 and 20"),
+        (E8, 21, "payout_bits 21"),
+    ],
+)
+def test_units_too_small_to_be_outputs_are_refused(collateral: int, bits: int, hint: str) -> None:
+    with pytest.raises(TermsError, match=hint):
+        unit_of(Sats(collateral), bits)
+
+
+@given(st.integers(255_000, U64_MAX))
+def test_the_bits_that_fit_are_the_most_up_to_the_default(collateral: int) -> None:
+    bits = bits_that_fit(Sats(collateral))
+    assert unit_of(Sats(collateral), bits) >= UNIT_SATS_MIN
+    if bits < 16:
+        with pytest.raises(TermsError):
+            unit_of(Sats(collateral), bits + 1)
+
+
+@given(st.data(), st.integers(PAYOUT_BITS_MIN, PAYOUT_BITS_MAX))
+def test_units_never_pay_more_than_the_payoff_and_leave_less_than_one_or_the_remainder(
+    data: st.DataObject, bits: int
+) -> None:
+    collateral = data.draw(st.integers(1_000 * units_max(bits), U64_MAX))
+    payoff = data.draw(st.integers(0, collateral))
+    unit = unit_of(Sats(collateral), bits)
+    units = units_of(Sats(payoff), unit, bits)
+    assert 0 <= units <= units_max(bits)
+    assert units * unit <= payoff
+    assert payoff - units * unit < unit or units == units_max(bits)
+    assert collateral - units_max(bits) * unit < units_max(bits)

@@ -1,4 +1,4 @@
-"""The claim's encoding: known bytes, round trips, and errors that name the field."""
+"""The claim: known bytes, round trips, and what a contract pays on an expiry."""
 
 from dataclasses import replace
 
@@ -8,75 +8,43 @@ from hypothesis import strategies as st
 
 from protocol.errors import EncodingError, ProtocolError, TermsError
 from protocol.options.instrument import OptionKind
-from protocol.settlement.claim import CLAIM_SIZE, TERMS_SIZE, Claim, ClaimTerms
-from protocol.units import E8, U64_MAX, Sats
+from protocol.oracle.expiry import ExpiryCertificate
+from protocol.settlement.claim import (
+    Check,
+    Claim,
+    claim_of,
+    claim_size,
+    failed_check,
+    payout_units,
+)
+from protocol.units import E8
 from tests.builders.claims import (
-    C_HASH,
-    C_PAYOUT,
-    CONFIG_DIGEST,
-    FEED_ID,
-    REPORT,
-    REPORT_HASH,
+    C_SIGNATURES,
+    CONFIG,
+    E_MAGIC,
     ROUND,
-    T_COLLATERAL,
-    T_MAGIC,
-    T_OPTION,
-    T_STRIKE,
+    certify,
+    claim_at,
     claim_terms,
-    honest_claim,
+    expiry_at,
     patched,
 )
 
-U64 = st.integers(1, U64_MAX)
-DIGESTS = st.binary(min_size=32, max_size=32)
+TERMS = claim_terms()
+HONEST = claim_at(TERMS)
 
 
 def test_known_encoding() -> None:
-    claim = honest_claim(claim_terms())
-    expected = b"".join(
-        [
-            b"TRM1",
-            CONFIG_DIGEST,
-            FEED_ID,
-            ROUND.to_bytes(8),
-            b"\x01",
-            (50_000 * E8).to_bytes(8),
-            E8.to_bytes(8),
-            E8.to_bytes(8),
-            REPORT,
-            REPORT_HASH,
-            (40_294_408).to_bytes(8),
-        ]
-    )
-    assert claim.encode() == expected
-    assert (len(claim.terms.encode()), len(expected)) == (TERMS_SIZE, CLAIM_SIZE) == (101, 309)
-    assert expected[C_HASH:C_PAYOUT] == REPORT_HASH
+    certificate = certify(expiry_at(TERMS))
+    data = (26_422).to_bytes(4) + certificate.encode()  # 40,294,408 sats in units of 1525
+    assert HONEST.encode() == data
+    assert Claim.decode(data) == HONEST
+    assert len(data) == claim_size(2) == C_SIGNATURES + 130
+    assert data[E_MAGIC:C_SIGNATURES] == certificate.expiry.encode()
+    assert failed_check(TERMS, data) is None
 
 
-@st.composite
-def claims(draw: st.DrawFn) -> Claim:
-    """Any claim that can be encoded; most of them lie."""
-    quantity = draw(U64)
-    terms = ClaimTerms(
-        config_digest=draw(DIGESTS),
-        feed_id=draw(DIGESTS),
-        round=draw(st.integers(0, U64_MAX)),
-        kind=draw(st.sampled_from(OptionKind)),
-        strike_e8=draw(U64),
-        quantity_sats=Sats(quantity),
-        collateral_sats=Sats(draw(st.integers(quantity, U64_MAX))),
-    )
-    report = draw(st.binary(min_size=168, max_size=168))
-    return Claim(terms, report, draw(DIGESTS), Sats(draw(st.integers(0, U64_MAX))))
-
-
-@given(claims())
-def test_decode_inverts_encode(claim: Claim) -> None:
-    assert Claim.decode(claim.encode()) == claim
-    assert ClaimTerms.decode(claim.terms.encode()) == claim.terms
-
-
-@given(st.binary(max_size=320) | claims().map(Claim.encode), st.integers(0, 400), st.binary())
+@given(st.binary(max_size=400) | st.just(HONEST.encode()), st.integers(0, 400), st.binary())
 def test_any_bytes_are_a_claim_that_encodes_to_them_or_an_error(
     data: bytes, offset: int, patch: bytes
 ) -> None:
@@ -88,58 +56,66 @@ def test_any_bytes_are_a_claim_that_encodes_to_them_or_an_error(
     assert claim.encode() == data
 
 
-@pytest.mark.parametrize("size", [0, 1, 308, 310, 618])
-def test_wrong_length(size: int) -> None:
-    data = (honest_claim(claim_terms()).encode() * 2)[:size]
-    with pytest.raises(EncodingError, match=f"claim has {size} bytes: expected 309"):
-        Claim.decode(data)
+@pytest.mark.parametrize("units", [-1, 2**32])
+def test_units_that_have_no_encoding(units: int) -> None:
+    with pytest.raises(EncodingError, match="claim units"):
+        replace(HONEST, units=units)
+
+
+@pytest.mark.parametrize("size", [0, 3, 4, 193, 194, 323])
+def test_a_claim_cut_short(size: int) -> None:
+    with pytest.raises(EncodingError, match=r"claim|certificate length"):
+        Claim.decode(HONEST.encode()[:size])
 
 
 @pytest.mark.parametrize(
-    ("offset", "patch", "error", "field"),
+    ("kind", "price_e8", "units"),
     [
-        (T_MAGIC, b"TRM2", EncodingError, "terms begin with b'TRM2'"),
-        (T_OPTION, b"\x00", EncodingError, "kind 0"),
-        (T_OPTION, b"\x03", EncodingError, "kind 3"),
-        (T_STRIKE, bytes(8), TermsError, "strike_e8 0"),
-        (T_COLLATERAL, bytes(8), TermsError, "collateral_sats 0"),
-        (T_COLLATERAL, (E8 - 1).to_bytes(8), TermsError, "quantity_sats 100000000 of a call"),
+        (OptionKind.CALL, 50_000 * E8, 0),
+        (OptionKind.CALL, 50_001 * E8, 1),  # 1999 sats
+        (OptionKind.CALL, 10**18, 65_535),  # 99,999,500 sats would fill 65,573
+        (OptionKind.PUT, 50_000 * E8, 0),
+        (OptionKind.PUT, 40_000 * E8, 16_393),  # 25,000,000 sats
+        (OptionKind.PUT, 1, 65_535),
     ],
 )
-def test_wrong_terms(offset: int, patch: bytes, error: type[Exception], field: str) -> None:
-    data = patched(honest_claim(claim_terms()).encode(), offset, patch)
-    with pytest.raises(error, match=field):
-        Claim.decode(data)
+def test_units_of_an_expiry(kind: OptionKind, price_e8: int, units: int) -> None:
+    terms = claim_terms(kind)
+    assert payout_units(terms, expiry_at(terms, price_e8)) == units
+    assert terms.payout_sats(units) <= terms.collateral_sats
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"config_digest": bytes(31)},
-        {"feed_id": bytes(33)},
-        {"round": -1},
-        {"round": 2**64},
-        {"strike_e8": 2**64},
-        {"quantity_sats": -1},
-        {"collateral_sats": 2**64},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_terms_that_have_no_encoding(change: dict[str, bytes | int]) -> None:
-    with pytest.raises(EncodingError, match=next(iter(change))):
-        replace(claim_terms(), **change)
+def test_an_expiry_that_does_not_settle_the_contract() -> None:
+    expiry = expiry_at(TERMS)
+    other = replace(expiry, slot=replace(expiry.slot, subject=b"\x01" * 32))
+    for wrong, match, check in (
+        (other, "another slot", Check.SUBJECT),
+        (replace(expiry, end_round=ROUND + 21), rf"{ROUND + 20} was the last", Check.END),
+        (replace(expiry, rounds=3), "rests on 3 rounds: the terms want 4", Check.ROUNDS),
+    ):
+        with pytest.raises(TermsError, match=match):
+            claim_of(TERMS, certify(wrong))
+        assert failed_check(TERMS, replace(HONEST, certificate=certify(wrong)).encode()) is check
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"report": bytes(167)},
-        {"report_hash": bytes(20)},
-        {"payout_sats": -1},
-        {"payout_sats": 2**64},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_claims_that_have_no_encoding(change: dict[str, bytes | int]) -> None:
-    with pytest.raises(EncodingError, match=next(iter(change))):
-        replace(honest_claim(claim_terms()), **change)
+@given(st.integers(0, 8 * 324 - 1), st.integers(0, 2))
+def test_what_the_guest_accepts_is_the_claim_of_on_a_certified_expiry(bit: int, other: int) -> None:
+    """The checks in Python hold exactly where decoding, certificate and payout do."""
+    terms = claim_terms(OptionKind.PUT, 90_000 * E8)
+    data = claim_at(terms, signers=((0, 1), (0, 2), (1, 2))[other]).encode()
+    assert failed_check(terms, data) is None
+    Claim.decode(data).certificate.check(CONFIG, terms.quorum)
+    lie = patched(data, bit // 8, bytes([data[bit // 8] ^ 1 << bit % 8]))
+    assert failed_check(terms, lie) is not None
+    try:
+        claim = Claim.decode(lie)
+        claim.certificate.check(CONFIG, terms.quorum)
+        assert claim.units != payout_units(terms, claim.certificate.expiry)
+    except ProtocolError:
+        pass
+
+
+def test_a_claim_may_lie() -> None:
+    lie = Claim(ExpiryCertificate(expiry_at(TERMS), ((0, bytes(64)), (1, bytes(64)))), 7)
+    assert Claim.decode(lie.encode()) == lie
+    assert failed_check(TERMS, lie.encode()) is Check.SIGNATURE
