@@ -10,7 +10,7 @@ from actors.prover import Job, Prover
 from actors.prover_pool import ProverPool
 from actors.runtime import local_cluster
 from riscv_vm.fast import run
-from tests.bench._workload import CHAIN_ELF, ROUNDS_100_M, chain_image, chain_input
+from tests.bench._workload import ROUNDS_100_M, chain_image, chain_input
 
 REPEATS = 12
 TASK_STEPS = 1 << 22
@@ -24,16 +24,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
-    data = chain_input(ROUNDS_100_M)
-    steps = run(chain_image(), data, 14).steps  # loads the pre-pass's kernel, too
+    image, data = chain_image(), chain_input(ROUNDS_100_M)
+    steps = run(image, data, 14).steps  # loads the pre-pass's kernel, too
     with local_cluster(cpus=options.workers):
         provers = {
-            f"prover-{i}": placement.start(placement.PROVER, str(i), Prover, CHAIN_ELF)
+            f"prover-{i}": placement.start(placement.PROVER, str(i), Prover, image)
             for i in range(options.workers)
         }
         for prover in provers.values():
             value(prover.pid.remote(), STARTUP_S)
-        pool = ProverPool(CHAIN_ELF, provers)
+        pool = ProverPool(image, provers)
         proofs = [pool.prove(Job(data, 14, 20, 8), TASK_STEPS) for _ in range(REPEATS)]
     found = {
         "steps": steps,
