@@ -95,7 +95,8 @@ def show(report: DemoReport, console: Console) -> None:
     """Print the tables."""
     for table in _tables(report):
         console.print(table)
-    console.print(f"{report.outcome}  ({report.seconds:.1f} s in all, {report.clock})")
+    console.print(f"{report.outcome} The holder received {bitcoin(report.payout_sats or 0)}.")
+    console.print(f"{report.seconds:.1f} s in all; {report.clock}, simulated prices, real blocks")
 
 
 def _tables(report: DemoReport) -> Iterator[Table]:

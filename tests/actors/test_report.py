@@ -69,7 +69,7 @@ def test_a_person_reads_everything_that_happened():
         "298",
         "103",
         "start Ray",
-        "The challenger won.",
+        "The challenger won. The holder received 0.05172800 BTC.",
         "simulated-clock",
     ):
         assert fact in shown
