@@ -15,6 +15,7 @@ from actors import config as configuration
 from actors.bench_command import bench
 from actors.demo import Demo, Faults
 from actors.faults import Lie
+from actors.feed_commands import feeds
 from actors.report import show
 from actors.vm_commands import vm
 from protocol.errors import ConfigError, EncodingError, ProtocolError
@@ -30,6 +31,7 @@ app = typer.Typer(
     help="Prices signed by oracles, computed on by a RISC-V program, settled on Bitcoin.",
 )
 app.add_typer(vm, name="vm")
+app.add_typer(feeds, name="feeds")
 app.command()(bench)
 config_app = typer.Typer(no_args_is_help=True, help="Configuration files.")
 app.add_typer(config_app, name="config")
