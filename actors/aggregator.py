@@ -7,7 +7,6 @@ before anybody is told; a restart continues the chain from the last one.
 import asyncio
 import os
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from actors.outcomes import Answered, Lost, Outcome, Refused, ask
 from protocol.errors import EncodingError, QuorumError
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
-from protocol.oracle.expiry import Expiry, ExpiryCertificate, ExpirySlot
+from protocol.oracle.expiry import ExpirySlot, assemble
 from protocol.oracle.feed import Feed
 from protocol.oracle.observation import SignedObservation
 from protocol.oracle.proposal import Proposal, Refusal, Vote
@@ -123,8 +122,11 @@ class Aggregator:
         self._journal.append(encoded)
         self._kept += 1
         used = certificate.report.observers
-        first_ns = min(s.first_frame_ns for i, s in sights.seen.items() if used >> i & 1)
-        latency_ms = (time.monotonic_ns() - first_ns) / 1e6
+        now_ns = time.monotonic_ns()
+        first_ns = min(
+            (s.first_frame_ns for i, s in sights.seen.items() if used >> i & 1), default=now_ns
+        )
+        latency_ms = (now_ns - first_ns) / 1e6
         for oracle in self._oracles:
             oracle.adopt.remote(encoded)
         return Published(encoded, latency_ms)
@@ -144,21 +146,16 @@ class Aggregator:
                 for oracle in self._oracles
             )
         )
-        config = self._node.config
-        votes: dict[bytes, list[tuple[int, bytes]]] = defaultdict(list)
-        fates = []
-        for index, outcome in enumerate(outcomes):
-            if isinstance(outcome, Answered):
-                encoded, signature = outcome.value
-                votes[encoded].append((index, signature))
-            fates.append(f"oracle {index} {_fate(outcome)}")
-        for encoded, signatures in votes.items():
-            if len(signatures) >= config.quorum:
-                quorum = tuple(signatures[: config.quorum])
-                certificate = ExpiryCertificate(Expiry.decode(encoded), quorum)
-                certificate.check(config)
-                return certificate.encode()
-        raise QuorumError(f"no expiry certificate: {'; '.join(fates)}")
+        answers = {i: o.value for i, o in enumerate(outcomes) if isinstance(o, Answered)}
+        try:
+            return assemble(self._node.config, slot, answers).encode()
+        except QuorumError as error:
+            fates = (
+                f"; oracle {index} {outcome.reason}"
+                for index, outcome in enumerate(outcomes)
+                if not isinstance(outcome, Answered)
+            )
+            raise QuorumError(f"no expiry certificate: {error}{''.join(fates)}") from None
 
     async def _vote(self, proposal: Proposal) -> Certificate | None:
         """Show the proposal to all. An oracle that holds an observation that was missing gives it
@@ -220,7 +217,3 @@ class Aggregator:
     async def _until(self, unix_ms: int) -> None:
         while (wait_ms := unix_ms - self._clock.now_ms()) > 0:
             await asyncio.sleep(min(wait_ms, 50) / 1000)
-
-
-def _fate(outcome: Outcome[tuple[bytes, bytes]]) -> str:
-    return "signed" if isinstance(outcome, Answered) else outcome.reason

@@ -14,6 +14,7 @@ from actors.feeds.connection import Feeds, Host
 from actors.feeds.endpoints import Endpoint
 from actors.journal import Journal, SignGuard
 from actors.keyfile import load_key
+from protocol.errors import QuorumError
 from protocol.oracle import expiry as exp
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
@@ -105,16 +106,15 @@ class Oracle:
     async def certify(self, proposal: Proposal) -> Vote | Refusal:
         """Recompute a proposal and sign its report, once; or say why not."""
         await self._start()
-        return self._node.receive_proposal(proposal, self._clock.now_ms())
+        answer = self._node.receive_proposal(proposal, self._clock.now_ms())
+        self._keep()  # a proposal may bring the certificate that it links to
+        return answer
 
     async def adopt(self, certificate: bytes) -> Refusal | None:
         """A published certificate: on disk once it is the newest that this oracle knows."""
         await self._start()
-        before = self._node.last
         refusal = self._node.receive_certificate(Certificate.decode(certificate))
-        if self._node.last is not None and self._node.last != before:
-            self._kept.append(self._node.last.encode())
-            self._reports.append(self._node.last.report)
+        self._keep()
         return refusal
 
     async def expire(self, slot: ExpirySlot, grace_rounds: int, last: bytes) -> tuple[bytes, bytes]:
@@ -124,6 +124,8 @@ class Oracle:
         has a gap or the slot's round has not been certified; GuardError if this oracle has signed
         another expiry for this target, or for a later one.
         """
+        if (slot.config_digest, slot.feed_id) != (self._node.config.digest, self._node.feed_id):
+            raise QuorumError("this oracle signs for another configuration or feed")
         await self.adopt(last)
         before = [r for r in self._reports if r.round < slot.start_round][-1:]
         since = [r for r in self._reports if r.round >= slot.start_round]
@@ -131,6 +133,13 @@ class Oracle:
         encoded = expiry.encode()
         self._guard.record(exp.MAGIC, slot.config_digest, slot.feed_id, slot.target_round, encoded)
         return encoded, self._sign(expiry.hash)
+
+    def _keep(self) -> None:
+        """Write the newest certificate that the node knows, unless it is written already."""
+        last = self._node.last
+        if last is not None and self._reports[-1:] != [last.report]:
+            self._kept.append(last.encode())
+            self._reports.append(last.report)
 
     def _sign(self, message: bytes) -> bytes:
         return self._key.sign(message, secrets.token_bytes(32))

@@ -4,7 +4,7 @@ An expiry is a function of one certified history: the run of reports linked by p
 that ends in ``report_hash``. An oracle signs at most one expiry per slot, ever.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
@@ -198,6 +198,33 @@ class ExpiryCertificate:
         needed = config.quorum if quorum is None else quorum
         sigs.require_quorum("expiry certificate", self.signatures, config, needed)
         sigs.verify("expiry certificate", self.signatures, config, self.expiry.hash)
+
+
+def assemble(
+    config: OracleConfig, slot: ExpirySlot, answers: Mapping[int, tuple[bytes, bytes]]
+) -> ExpiryCertificate:
+    """The certificate that the answers of oracles give: each is ``EXP`` bytes and a signature, from
+    the oracle of that index, and may be anything. QuorumError says what is wrong with each."""
+    votes: dict[Expiry, list[tuple[int, bytes]]] = {}
+    faults = []
+    for index, answer in sorted(answers.items()):
+        try:
+            encoded, signature = answer
+            expiry = Expiry.decode(encoded)
+            if expiry.slot != slot:
+                raise QuorumError("an expiry of another slot")
+            sigs.verify("expiry", ((index, signature),), config, expiry.hash)
+            votes.setdefault(expiry, []).append((index, signature))
+        except (ValueError, TypeError) as error:
+            faults.append(f"oracle {index}: {error}")
+    for expiry, signatures in votes.items():
+        if len(signatures) >= config.quorum:
+            return ExpiryCertificate(expiry, tuple(signatures[: config.quorum]))
+    valid = sum(map(len, votes.values()))
+    raise QuorumError(
+        f"{valid} valid signatures over {len(votes)} expiries, {config.quorum} over one are needed"
+        + "".join(f"; {fault}" for fault in faults)
+    )
 
 
 def expiry_of(slot: ExpirySlot, grace_rounds: int, reports: Sequence[Report]) -> Expiry:

@@ -1,6 +1,6 @@
 """A coordinator without Ray that dies by its own SIGKILL at the n-th thing it does.
 
-python coordinator_child.py FOLDER N     N = 0: live to the end and print how many there were
+python coordinator_child.py FOLDER N [refund]     N = 0: live to the end and print how many
 """
 
 import os
@@ -77,9 +77,12 @@ def certified(coordinator: Coordinator) -> ExpiryCertificate:
     return ExpiryCertificate(expiry, signatures)
 
 
-def story(coordinator: Coordinator) -> None:
+def story(coordinator: Coordinator, ending: str) -> None:
     """What a driver does, from wherever the contract stands."""
     coordinator.fund()
+    if ending == "refund":
+        coordinator.refund()
+        return
     claim = claim_of(coordinator.terms, certified(coordinator))
     if coordinator.stage() is Stage.FUNDED:
         coordinator.claim(claim, b"\1" * 20, 12, 20)
@@ -87,10 +90,10 @@ def story(coordinator: Coordinator) -> None:
         coordinator.settle(b"\1" * 20)
 
 
-def finish(folder: Path) -> dict[str, object]:
+def finish(folder: Path, ending: str) -> dict[str, object]:
     """Live to the end; what is on chain then."""
     coordinator = Coordinator(settings(folder))
-    story(coordinator)
+    story(coordinator, ending)
     txs = coordinator.transactions()
     point = COutPoint(parse_hash(txs[0].txid), 0)
     spender = coordinator._chain.spender(point)
@@ -98,20 +101,20 @@ def finish(folder: Path) -> dict[str, object]:
         "stage": coordinator.stage(),
         "names": [tx.name for tx in txs],
         "spender": spender and hash_hex(spender.txid),
-        "close": txs[-1].txid,
+        "last": txs[-1].txid,
         "payout": coordinator._state.payout_sats,
     }
     coordinator.close()
     return result
 
 
-def main(folder: Path, at: int) -> None:
+def main(folder: Path, at: int, ending: str = "close") -> None:
     crash = Crash(at)
     for owner, name in ((Journal, "append"), (KernelChain, "broadcast"), (KernelChain, "mine")):
         crash.watch(owner, name)
-    finish(folder)
+    finish(folder, ending)
     print(crash.count)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
