@@ -8,10 +8,13 @@ BIN := .venv/bin
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help env demo test test-full lint bench guest clean
+# The node that tests run against: as told, on PATH, or fetched before by `make test-bitcoind`.
+export BITCOIND := $(or $(BITCOIND),$(shell command -v bitcoind || true),$(wildcard $(CURDIR)/.cache/bitcoind/bin/bitcoind))
+
+.PHONY: help env demo test test-full test-bitcoind lint bench guest clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: .venv/.stamp ## the environment in .venv, from uv.lock
 
@@ -31,6 +34,10 @@ test: lint ## lint, types and the default tests
 
 test-full: lint ## everything, the slow tests too
 	@$(BIN)/python -m pytest
+
+test-bitcoind: env ## what needs a real node; without one it is fetched from a Debian mirror
+	@node="$(BITCOIND)"; test -n "$$node" || node=$$(regtest/get_bitcoind.sh .cache/bitcoind) || exit 1; \
+	  BITCOIND="$$node" $(BIN)/python -m pytest tests/regtest/test_bitcoind*.py tests/regtest/test_conformance.py
 
 lint: env ## ruff, mypy --strict, import layers
 	@$(BIN)/ruff check .

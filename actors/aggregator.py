@@ -1,78 +1,182 @@
-"""The aggregator as an actor: asks the oracles, proposes, collects votes, keeps the certificates.
+"""The aggregator: collects observations and votes, keeps and publishes certificates.
 
-Trusted with nothing: every oracle recomputes what it proposes. Durable: a certificate is on disk
-before anybody is told; a restart continues the chain from the last one.
+Trusted with nothing: every oracle recomputes what it proposes, and takes over when it is silent.
+Durable: a certificate is on disk before anybody is told; a restart goes on from the last one.
 """
 
 import asyncio
 import os
-import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import ray
+from typing import Any, Final
 
 from actors.clock import Clock
-from actors.journal import Journal
-from actors.oracle import Sight
-from actors.outcomes import Answered, Lost, Outcome, Refused, ask
+from actors.node import Stored
+from actors.operator import Operator, load_operator
+from actors.program import Program, Running
 from protocol.errors import EncodingError, QuorumError
-from protocol.oracle.certificate import Certificate
-from protocol.oracle.config import OracleConfig
-from protocol.oracle.expiry import ExpirySlot, assemble
-from protocol.oracle.feed import Feed
-from protocol.oracle.observation import SignedObservation
-from protocol.oracle.proposal import Proposal, Refusal, Vote
+from protocol.oracle.batch_round import BatchAggregatorNode
+from protocol.oracle.exercise import American, ExerciseNotice
+from protocol.oracle.expiry import ExpiryCertificate, ExpirySlot, Rule, assemble
+from protocol.oracle.layout import ZERO32
+from protocol.oracle.member import AggregatorMember
+from protocol.oracle.messages import Effect, ExpiryAnswer, ExpiryRefused, ExpiryRequest
 from protocol.oracle.round import AggregatorNode
 
-
-@dataclass(frozen=True, slots=True)
-class AggregatorSettings:
-    """Public values, the folder of the certificates, and the deadlines of a round."""
-
-    config: bytes  # CFG1
-    feed: bytes
-    folder: Path
-    collect_ms: int
-    certify_ms: int
-    clock: Clock
+EXPIRE_S: Final = 5.0
+"""How long oracles may take to sign an expiry."""
+POLL_S: Final = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Sights:
-    """What the observe step gave: sights by oracle index, and why others are missing."""
+class AggregatorProgram(Program):
+    """The dedicated aggregator of a network."""
 
-    round: int
-    seen: dict[int, Sight]
-    missing: dict[int, str]
+    def __init__(self, operator: Operator, clock: Clock) -> None:
+        super().__init__(operator, clock)
+        network = operator.network
+        last: Any = self.history.last()
+        config, wait_ms = network.config, network.schedule.collect_ms
+        feed_ids = [feed.feed_id for feed in network.feeds]
+        node: Any = (
+            AggregatorNode(config, feed_ids[0], last, wait_ms)
+            if len(feed_ids) == 1
+            else BatchAggregatorNode(config, feed_ids, last, wait_ms, self.batches())
+        )
+        for proof in self.convicted:
+            node.receive_evidence(proof)
+        self.member = AggregatorMember(node, network.schedule, history=self.history.after)
+        self._held: dict[int, list[tuple[int, Any]]] = {}
+        self._answers: dict[ExpirySlot, dict[int, ExpiryAnswer | ExpiryRefused]] = {}
+
+    async def expire(
+        self, slot: ExpirySlot, grace_rounds: int, contract: bytes = b""
+    ) -> ExpiryCertificate:
+        """What a quorum of oracles computed alike and signed; ``contract`` as in ExpiryRequest.
+
+        QuorumError says which oracle did not sign, and why.
+        """
+        oracles = range(len(self.operator.network.config.oracles))
+        answers = self._answers[slot] = {}
+        self.transport.send(tuple(oracles), ExpiryRequest(slot, grace_rounds, contract))
+        try:
+            async with asyncio.timeout(EXPIRE_S):
+                while (certificate := self._assembled(slot)) is None:
+                    if len(answers) == len(oracles):
+                        break
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            pass
+        del self._answers[slot]
+        if certificate is not None:
+            return certificate
+        quorum = self.operator.network.config.quorum
+        fates = "; ".join(f"oracle {i} {_fate(answers.get(i))}" for i in oracles)
+        raise QuorumError(f"no expiry certificate, {quorum} signatures needed: {fates}")
+
+    async def certified(self, round_id: int, deadline_s: float) -> Stored:
+        """A round's certificate, once it is published. QuorumError says why there is none."""
+        return await self.node.certificate(round_id, deadline_s)
+
+    async def hold(self, round_id: int) -> None:
+        """Look at nobody's observation of this round until ``release``: an aggregator can delay."""
+        await self.node.do(lambda: self._held.setdefault(round_id, []))
+
+    async def release(self, round_id: int) -> None:
+        """Go on with a round that was held."""
+        for sender, message in await self.node.do(lambda: self._held.pop(round_id, [])):
+            self.node.hear(sender, message)
+
+    async def notice(self, notice: str) -> None:
+        """Pass a holder's exercise notice (hex of EXN1) on to all oracles."""
+        decoded = ExerciseNotice.decode(_hex(notice))
+        self.transport.send(tuple(range(len(self.operator.network.config.oracles))), decoded)
+
+    def _methods(self) -> dict[str, Any]:
+        return super()._methods() | {"expire": self._expire, "notice": self.notice}
+
+    async def _expire(
+        self,
+        feed: str,
+        start: int,
+        target: int,
+        grace: int,
+        window: int = 0,
+        exercise: int | None = None,
+        contract: str = "",
+    ) -> dict[str, str]:
+        config, preimage = self.operator.network.config, _hex(contract)
+        slot = ExpirySlot(
+            config_digest=config.digest,
+            feed_id=self.operator.network.feed(feed).feed_id,
+            start_round=start,
+            target_round=target,
+            subject=ZERO32 if exercise is None else American(preimage).subject(exercise),
+            rule=Rule.TWAP if window else Rule.SPOT,
+            window=window,
+        )
+        certificate = await self.expire(slot, grace, preimage)
+        return {"config": config.encode().hex(), "expiry": certificate.encode().hex()}
+
+    def _also(self, sender: int, message: Any, now_ms: int) -> Sequence[Effect] | None:
+        if isinstance(message, ExpiryAnswer | ExpiryRefused):
+            slot = message.expiry.slot if isinstance(message, ExpiryAnswer) else message.slot
+            answers = self._answers.get(slot)
+            if answers is not None and message.oracle == sender:
+                answers[sender] = message
+            return []
+        held = self._held.get(getattr(message, "round", -1))
+        if held is not None and isinstance(message, self.member.node.observation):
+            held.append((sender, message))
+            return []
+        return None
+
+    def _assembled(self, slot: ExpirySlot) -> ExpiryCertificate | None:
+        signed = {
+            index: (answer.expiry.encode(), answer.signature)
+            for index, answer in self._answers[slot].items()
+            if isinstance(answer, ExpiryAnswer)
+        }
+        if len(signed) < self.operator.network.config.quorum:
+            return None
+        try:
+            return assemble(self.operator.network.config, slot, signed)
+        except QuorumError:
+            return None
+
+    def _stored(self, stored: Stored) -> None:
+        pass
+
+
+def _fate(answer: ExpiryAnswer | ExpiryRefused | None) -> str:
+    if answer is None:
+        return f"gave no answer within {EXPIRE_S:g} s"
+    if isinstance(answer, ExpiryRefused):
+        return f"refused ({answer.reason})"
+    return f"signed {answer.expiry.price_e8} of round {answer.expiry.end_round}"
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise EncodingError("write the bytes in hex") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A certificate (bytes) and the time from the first venue frame behind it to now."""
+    """A certificate (bytes) and the real monotonic time at which it was published."""
 
     certificate: bytes
-    latency_ms: float
+    at_ns: int
 
 
 class Aggregator:
-    """The actor. ``oracles`` names the oracle actors in the order of the configuration."""
+    """The Ray actor around an aggregator; it is given a path, never a key."""
 
-    def __init__(self, settings: AggregatorSettings, oracles: Sequence[str]) -> None:
-        settings.folder.mkdir(parents=True, exist_ok=True)
-        self._journal, records = Journal.open(settings.folder / "certificates.journal")
-        kept = [Certificate.decode(record) for record in records]
-        self._kept = len(kept)
-        self._settings = settings
-        self._clock = settings.clock
-        self._oracles = [ray.get_actor(name) for name in oracles]
-        self._node = AggregatorNode(
-            OracleConfig.decode(settings.config),
-            Feed.decode(settings.feed).feed_id,
-            last=kept[-1] if kept else None,
-            wait_ms=settings.collect_ms,
-        )
+    def __init__(self, operator_file: Path, clock: Clock) -> None:
+        self._program = AggregatorProgram(load_operator(operator_file), clock)
+        self._running = Running(self._program)
 
     async def pid(self) -> int:
         """The operating system's process id."""
@@ -80,140 +184,22 @@ class Aggregator:
 
     async def ready(self) -> int:
         """The number of certificates on disk."""
-        return self._kept
+        return len(self._program.history)
 
-    async def round(self, round_id: int) -> Published:
-        """One whole round, begun at its boundary. QuorumError says why there is no certificate."""
-        return await self.certify(await self.observe(round_id))
+    async def hold(self, round_id: int) -> None:
+        """``AggregatorProgram.hold``."""
+        await self._running.ask(self._program.hold(round_id))
 
-    async def observe(self, round_id: int) -> Sights:
-        """Wait for the round to begin and collect observations until all came or time is up."""
-        await self._until(self._node.config.starts_ms(round_id))
-        deadline_s = self._settings.collect_ms / 1000
-        calls: list[Awaitable[Outcome[Sight]]] = [
-            ask(oracle.observe.remote(round_id), deadline_s) for oracle in self._oracles
-        ]
-        outcomes = await asyncio.gather(*calls)
-        sights = Sights(round_id, {}, {})
-        for index, outcome in enumerate(outcomes):
-            taken = self._take(index, outcome)
-            if isinstance(taken, Sight):
-                sights.seen[index] = taken
-            else:
-                sights.missing[index] = taken
-        for index, sight in sights.seen.items():
-            for peer, oracle in enumerate(self._oracles):
-                if peer != index:
-                    oracle.hear.remote(sight.signed)
-        return sights
+    async def release(self, round_id: int) -> None:
+        """``AggregatorProgram.release``."""
+        await self._running.ask(self._program.release(round_id))
 
-    async def certify(self, sights: Sights) -> Published:
-        """Propose what was observed and collect votes. QuorumError if the quorum does not sign."""
-        round_id = sights.round
-        opened = self._node.deadline_ms(round_id)
-        await self._until(0 if len(sights.seen) >= len(self._oracles) else opened or 0)
-        proposal = self._node.propose(round_id, self._clock.now_ms())
-        if proposal is None:
-            raise self._node.failure(round_id)
-        certificate = await self._vote(proposal)
-        if certificate is None:
-            raise self._node.failure(round_id)
-        encoded = certificate.encode()
-        self._journal.append(encoded)
-        self._kept += 1
-        used = certificate.report.observers
-        now_ns = time.monotonic_ns()
-        first_ns = min(
-            (s.first_frame_ns for i, s in sights.seen.items() if used >> i & 1), default=now_ns
-        )
-        latency_ms = (now_ns - first_ns) / 1e6
-        for oracle in self._oracles:
-            oracle.adopt.remote(encoded)
-        return Published(encoded, latency_ms)
+    async def certificate(self, round_id: int, deadline_s: float) -> Published:
+        """A round's certificate, once it is published. QuorumError says why there is none."""
+        stored = await self._running.ask(self._program.certified(round_id, deadline_s))
+        return Published(stored.certificate.encode(), stored.at_ns)
 
     async def expire(self, slot: ExpirySlot, grace_rounds: int) -> bytes:
-        """The certificate of an expiry (bytes): what a quorum of oracles computed alike and signed.
-
-        QuorumError says which oracle did not.
-        """
-        last = self._node.last
-        if last is None:
-            raise QuorumError("there is no certified round to expire on")
-        deadline_s = self._settings.certify_ms / 1000
-        outcomes: list[Outcome[tuple[bytes, bytes]]] = await asyncio.gather(
-            *(
-                ask(oracle.expire.remote(slot, grace_rounds, last.encode()), deadline_s)
-                for oracle in self._oracles
-            )
-        )
-        answers = {i: o.value for i, o in enumerate(outcomes) if isinstance(o, Answered)}
-        try:
-            return assemble(self._node.config, slot, answers).encode()
-        except QuorumError as error:
-            fates = (
-                f"; oracle {index} {outcome.reason}"
-                for index, outcome in enumerate(outcomes)
-                if not isinstance(outcome, Answered)
-            )
-            raise QuorumError(f"no expiry certificate: {error}{''.join(fates)}") from None
-
-    async def _vote(self, proposal: Proposal) -> Certificate | None:
-        """Show the proposal to all. An oracle that holds an observation that was missing gives it
-        back with its refusal: then the better proposal is shown to all, once."""
-        certificate, better = await self._poll(proposal)
-        if certificate is None and better is not None:
-            certificate, _ = await self._poll(better)
-        return certificate
-
-    async def _poll(self, proposal: Proposal) -> tuple[Certificate | None, Proposal | None]:
-        deadline_s = self._settings.certify_ms / 1000
-        pending: dict[asyncio.Future[Outcome[Vote | Refusal]], int] = {
-            asyncio.ensure_future(ask(oracle.certify.remote(proposal), deadline_s)): index
-            for index, oracle in enumerate(self._oracles)
-        }
-        certificate: Certificate | None = None
-        better: Proposal | None = None
-        while pending and certificate is None:
-            done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for call in done:
-                answer = self._count(pending.pop(call), call.result(), proposal)
-                if isinstance(answer, Certificate):
-                    certificate = answer
-                elif isinstance(answer, Proposal):
-                    better = answer
-        for call in pending:
-            call.cancel()
-        return certificate, better
-
-    def _count(
-        self, oracle: int, outcome: Outcome[Vote | Refusal], proposal: Proposal
-    ) -> Certificate | Proposal | None:
-        if not isinstance(outcome, Answered):
-            return None
-        if not isinstance(outcome.value, Vote | Refusal):
-            return None
-        if isinstance(outcome.value, Refusal):
-            round_id, now_ms = proposal.report.round, self._clock.now_ms()
-            return self._node.receive_refusal(oracle, round_id, outcome.value, now_ms)
-        answer = self._node.receive_vote(outcome.value)
-        return answer if isinstance(answer, Certificate) else None
-
-    def _take(self, oracle: int, outcome: Outcome[Sight]) -> Sight | str:
-        """The sight of ``oracle``, or why it is missing: an oracle may answer anything."""
-        if isinstance(outcome, Refused | Lost):
-            return outcome.reason
-        sight = outcome.value
-        if not isinstance(sight, Sight):
-            return "the answer is no observation"
-        try:
-            signed = SignedObservation.decode(sight.signed)
-        except EncodingError as error:
-            return str(error)
-        if signed.oracle != oracle:
-            return f"signed as oracle {signed.oracle}"
-        refusal = self._node.receive_observation(signed, self._clock.now_ms())
-        return sight if refusal is None else str(refusal)
-
-    async def _until(self, unix_ms: int) -> None:
-        while (wait_ms := unix_ms - self._clock.now_ms()) > 0:
-            await asyncio.sleep(min(wait_ms, 50) / 1000)
+        """The certificate of an expiry (bytes); QuorumError says which oracle did not sign."""
+        certificate = await self._running.ask(self._program.expire(slot, grace_rounds))
+        return certificate.encode()

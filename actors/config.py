@@ -1,12 +1,13 @@
 """Configuration: TOML files checked field by field, and the choice of a chain backend."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from protocol.bitcoin.genesis import REGTEST_GENESIS
+from protocol.crypto.keys import SecretKey
 from protocol.errors import ConfigError, ProtocolError
 from protocol.options.instrument import parse_instrument, require_european_vanilla
 from protocol.oracle.config import OracleConfig
@@ -73,8 +74,15 @@ class Oracle(Section, frozen=True):
     max_age_ms: Positive
     future_ms: Positive
     min_venues: Annotated[int, Meta(ge=1, le=3)]
-    collect_ms: Positive  # after the round begins, how long the aggregator waits for all
-    certify_ms: Positive  # how long it waits for signatures
+    schedule_ms: Positive  # how often a price is certified, if it stands still
+    deviation_bps: Positive  # and how far it moves before it is certified at once
+    collect_ms: Positive  # how long a proposer waits for a further observation
+    takeover_ms: Positive  # how long the next in rank waits for a proposal
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The [network] table of a network file, as far as it differs from a new one's."""
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name != "names"}
 
 
 class Proving(Section, frozen=True):
@@ -161,7 +169,7 @@ def _check(config: Config) -> None:
     if 4**proving.log4_steps < steps:
         raise ConfigError(f"[proving] log4_steps: the settlement program takes up to {steps} steps")
     _ = config.venues.simulated
-    stand_ins = tuple(bytes([index + 1]) * 32 for index in range(len(oracle.names)))
+    stand_ins = tuple(SecretKey(bytes([i + 1]) * 32).public for i in range(len(oracle.names)))
     try:
         agreed = oracle_config(oracle, stand_ins)
     except ConfigError as error:

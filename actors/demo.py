@@ -14,7 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from actors.aggregator import Published, Sights
+from actors import placement
+from actors.aggregator import Published
 from actors.challenger import Opinion
 from actors.clock import SimulatedClock
 from actors.config import Config
@@ -22,6 +23,7 @@ from actors.faults import Lie, forge
 from actors.feeds.endpoints import Endpoint
 from actors.feeds.products import VENUES
 from actors.feeds.simulated.exchanges import SimulatedExchanges
+from actors.oracle import Sight
 from actors.outcomes import Answered, eventually, fetch, value
 from actors.prover import Job
 from actors.prover_pool import Proof, ProverPool
@@ -73,6 +75,7 @@ class Demo:
         self._target = instrument.expiry_ms // interval_ms
         start_ms = (self._target - ROUNDS_BEFORE_EXPIRY) * interval_ms - interval_ms // 2
         self._clock = SimulatedClock(start_ms, folder / "clock")
+        self._seen: dict[int, Sight] = {}
         self.report = DemoReport(instrument=instrument.name, clock=self._clock.name)
 
     def run(self) -> DemoReport:
@@ -82,7 +85,7 @@ class Demo:
             exchanges = running.enter_context(SimulatedExchanges(SEED, self._clock.now_ms))
             with self._stage("start Ray"):
                 running.enter_context(local_cluster(cpus=self._config.proving.provers + 2))
-            self._story({venue: Endpoint(url) for venue, url in exchanges.urls.items()})
+            self._story(exchanges.endpoints)
         self.report.seconds = time.perf_counter() - begin
         self.report.ok = True
         return self.report
@@ -105,15 +108,19 @@ class Demo:
     # Prices
 
     def _certify(self) -> bool:
-        """Run the rounds up to expiry; whether the last one gave a certificate."""
-        self._wait_for_venues()
+        """Let the rounds run up to expiry; whether the last one gave a certificate."""
+        aggregator, target = self._all.aggregator, self._target
+        self._wait_for_network()
+        if self._faults.kill:
+            value(aggregator.hold.remote(target), CALL_S)
         self._clock.release()
-        for round_id in range(self._target - ROUNDS_BEFORE_EXPIRY, self._target):
-            fetch(self._all.aggregator.round.remote(round_id), CALL_S)
-        sights: Sights = value(self._all.aggregator.observe.remote(self._target), CALL_S)
-        self._report_prices(sights)
-        self._kill()
-        outcome = fetch(self._all.aggregator.certify.remote(sights), CALL_S)
+        if self._faults.kill:
+            eventually(self._look, CALL_S)
+            self._kill()
+            value(aggregator.release.remote(target), CALL_S)
+        outcome = fetch(aggregator.certificate.remote(target, CALL_S), 2 * CALL_S)
+        self._look()
+        self._report_prices()
         if not isinstance(outcome, Answered):
             self.report.no_certificate = self._named(outcome.reason)
             return False
@@ -126,6 +133,15 @@ class Demo:
         (self._folder / "certificate.json").write_text(json.dumps(record) + "\n")
         return True
 
+    def _look(self) -> bool:
+        """Ask the oracles what they have signed for the target round; whether all have answered."""
+        for index, oracle in enumerate(self._all.oracles):
+            if index not in self._seen:
+                outcome = fetch(oracle.sight.remote(self._target), CALL_S)
+                if isinstance(outcome, Answered) and outcome.value is not None:
+                    self._seen[index] = outcome.value
+        return len(self._seen) == len(self._all.oracles)
+
     def _expire(self) -> ExpiryCertificate | None:
         """What the oracles sign for the contract once its round is certified."""
         terms = value(self._all.coordinator.claim_terms.remote(), CALL_S)
@@ -135,16 +151,19 @@ class Demo:
         self.report.no_certificate = self._named(outcome.reason)
         return None
 
-    def _wait_for_venues(self) -> None:
-        """Until every oracle is subscribed everywhere; the clock, and with it prices, stand."""
+    def _wait_for_network(self) -> None:
+        """Until every oracle hears every venue and everybody; the clock, and with it prices,
+        stand."""
+        whole = (len(VENUES), len(self._all.oracles))
         oracles = self._all.oracles
-        eventually(
-            lambda: all(value(o.venues.remote(), CALL_S) == len(VENUES) for o in oracles), CALL_S
-        )
+        eventually(lambda: all(value(o.ready.remote(), CALL_S) == whole for o in oracles), CALL_S)
 
     def _kill(self) -> None:
+        """SIGKILL the first oracles, which have just signed what they see, for good."""
         for index in range(self._faults.kill):
-            os.kill(value(self._all.oracles[index].pid.remote(), CALL_S), signal.SIGKILL)
+            oracle = self._all.oracles[index]
+            os.kill(value(oracle.pid.remote(), CALL_S), signal.SIGKILL)
+            placement.stop(oracle)
             self.report.killed.append(self._config.oracle.names[index])
 
     # Claim, proof, settlement
@@ -222,16 +241,16 @@ class Demo:
 
     # Report
 
-    def _report_prices(self, sights: Sights) -> None:
+    def _report_prices(self) -> None:
         for index, name in enumerate(self._config.oracle.names):
-            sight = sights.seen.get(index)
+            sight = self._seen.get(index)
             signed = SignedObservation.decode(sight.signed).observation if sight else None
             self.report.prices.append(
                 {
                     "oracle": name,
                     "venues_e8": sight.venue_prices_e8 if sight else {},
                     "price_e8": signed.price_e8 if signed else None,
-                    "missing": sights.missing.get(index),
+                    "missing": None if sight else "no observation",
                 }
             )
 
@@ -243,11 +262,13 @@ class Demo:
 
     def _report_certificate(self, published: Published) -> None:
         certificate = Certificate.decode(published.certificate)
+        used = certificate.report.observers
+        first_ns = min(s.first_frame_ns for i, s in self._seen.items() if used >> i & 1)
         self.report.certificate = CertificateReport(
             price_e8=certificate.report.price_e8,
             grade=certificate.report.grade.name,
             signers=[self._config.oracle.names[i] for i in certificate.signers],
-            latency_ms=round(published.latency_ms, 3),
+            latency_ms=round((published.at_ns - first_ns) / 1e6, 3),
         )
 
     def _report_proof(self, proof: Proof, root: bytes) -> None:

@@ -1,16 +1,46 @@
-"""``oracle-vm feeds ...``: what the adapters make of recorded frames."""
+"""``oracle-vm feeds ...``: watch, record, replay and simulate venues, parse recorded frames."""
 
+import asyncio
 import json
+import signal
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
+from actors.feeds.endpoints import ADVANCED_TRADE, LIVE, Endpoint
+from actors.feeds.live import Watch
+from actors.feeds.price_text import dollars
+from actors.feeds.products import PRODUCTS, VENUES
+from actors.feeds.recording import Recorder, Recording
 from actors.feeds.rows import parse_rows
-from protocol.errors import EncodingError
+from actors.feeds.simulated import SimulatedExchanges
+from actors.replay import Replay
+from protocol.errors import ConfigError, EncodingError, PriceError
 
 feeds = typer.Typer(no_args_is_help=True, help="Exchange feeds.")
+
+SIMULATED_PORT: Final = 9470
+
+Venue = Annotated[str | None, typer.Option("--venue", help="One venue alone (single-venue mode).")]
+Product = Annotated[list[str], typer.Option("--product", help="Repeatable.")]
+Seconds = Annotated[float, typer.Option(min=0.1, help="How long to watch.")]
+Endpoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--endpoint",
+        help="VENUE=WEBSOCKET_URL[,REST_URL], in place of the live venues; repeatable.",
+    ),
+]
+Advanced = Annotated[
+    bool, typer.Option("--advanced-trade", help="Coinbase by its Advanced Trade interface.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 @feeds.command()
@@ -20,6 +50,168 @@ def parse(
     """Parse recorded frames: one JSON object a row with its id, its class and what it says."""
     for answer in _answers(file):
         print(json.dumps(answer))
+
+
+@feeds.command()
+def live(
+    venue: Venue = None,
+    product: Product = ["BTC-USD"],  # noqa: B006 (typer copies it)
+    seconds: Seconds = 60.0,
+    record: Annotated[Path | None, typer.Option(help="Write every frame to this new file.")] = None,
+    endpoint: Endpoints = None,
+    advanced_trade: Advanced = False,
+    as_json: Json = False,
+) -> None:
+    """Connect to the venues; show prices, ages, message rates and what no adapter knows."""
+    _watch(venue, product, seconds, record, _endpoints(endpoint, advanced_trade), as_json)
+
+
+@feeds.command("record")
+def record_command(
+    file: Annotated[Path, typer.Argument(help="A new file.")],
+    venue: Venue = None,
+    product: Product = ["BTC-USD"],  # noqa: B006 (typer copies it)
+    seconds: Seconds = 60.0,
+    endpoint: Endpoints = None,
+    advanced_trade: Advanced = False,
+    as_json: Json = False,
+) -> None:
+    """The same, and write every frame to FILE."""
+    _watch(venue, product, seconds, file, _endpoints(endpoint, advanced_trade), as_json)
+
+
+@feeds.command("replay")
+def replay_command(
+    file: Annotated[Path, typer.Argument(help="A recording.")],
+    interval_ms: Annotated[int, typer.Option(min=1, help="A round every so often.")] = 1000,
+    out: Annotated[Path | None, typer.Option(help="Write the certificates to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Play a recording to three pure oracles with public keys; print the certificates.
+
+    The same recording gives the same bytes each time.
+    """
+    recording = Recording(file, _warn)
+    played = Replay(recording.header, interval_ms, _warn)
+    records = []
+    for product, certificate in played.play(recording.rows()):
+        report = certificate.report
+        records.append(
+            {
+                "product": product,
+                "round": report.round,
+                "price_e8": report.price_e8,
+                "grade": report.grade.name,
+                "certificate": certificate.encode().hex(),
+            }
+        )
+        if not as_json:
+            print(
+                f"{product} round {report.round}  {dollars(report.price_e8)}"
+                f"  {report.grade.name}  {certificate.encode().hex()}"
+            )
+    result = {"config": played.config.encode().hex(), "certificates": records}
+    if as_json:
+        print(json.dumps(result))
+    if out is not None:
+        try:
+            out.write_text(json.dumps(result) + "\n")
+        except OSError as error:
+            raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from None
+
+
+@feeds.command()
+def simulate(
+    port: Annotated[
+        int, typer.Option(min=1, max=65533, help="The first of three ports.")
+    ] = SIMULATED_PORT,
+    seed: Annotated[int, typer.Option(help="Of the price path.")] = 1,
+) -> None:
+    """Serve three simulated venues on loopback until interrupted; print a [venues] table."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        with SimulatedExchanges(seed, products=PRODUCTS, base_port=port) as exchanges:
+            print("[venues]")
+            for venue, endpoint in exchanges.endpoints.items():
+                websocket, rest = endpoint.websocket_url, endpoint.rest_url
+                print(f'{venue} = {{websocket = "{websocket}", rest = "{rest}"}}')
+            sys.stdout.flush()
+            stop.wait()
+    except OSError as error:
+        ports = f"{port} to {port + 2}"
+        raise ConfigError(f"--port {port}: {ports} must be free ({error.strerror})") from None
+
+
+def _watch(
+    venue: str | None,
+    products: list[str],
+    seconds: float,
+    record: Path | None,
+    endpoints: dict[str, Endpoint],
+    as_json: bool,
+) -> None:
+    venues = tuple(endpoints) if venue is None else (venue,)
+    with ExitStack() as files:
+        recorder = None
+        if record is not None:
+            try:
+                file = files.enter_context(record.open("xb"))
+            except OSError as error:
+                raise ConfigError(
+                    f"--record {record}: cannot be created ({error.strerror}); name a new file"
+                ) from None
+            recorder = Recorder(file, products, venues)
+        say = _warn if as_json else print
+        summary = asyncio.run(
+            _until_stopped(Watch(products, endpoints, venues, say, recorder), seconds)
+        )
+    print(json.dumps(summary) if as_json else _shown(summary))
+    silent = [v for v, figures in summary["venues"].items() if not figures["messages"]]
+    if len(silent) == len(summary["venues"]):
+        faults = "; ".join(f"{v}: {summary['venues'][v]['fault']}" for v in silent)
+        raise PriceError(f"no venue answered ({faults}); check the network")
+
+
+async def _until_stopped(watch: Watch, seconds: float) -> dict[str, Any]:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return await watch.run(seconds, stop)
+
+
+def _shown(summary: dict[str, Any]) -> str:
+    lines = [f"after {summary['seconds']} s:"]
+    for venue, figures in summary["venues"].items():
+        counts = ", ".join(f"{n} {kind}" for kind, n in figures["events"].items())
+        lines.append(
+            f"  {venue}: {figures['messages']} messages, {figures['messages_per_s']}/s; {counts};"
+            f" {figures['connects']} connections, clock offset {figures['offset_ms']} ms"
+            + (f"; last fault: {figures['fault']}" if figures["fault"] else "")
+        )
+    lines += [f"  not known: {n} x {what}" for what, n in summary["unknown"].items()]
+    return "\n".join(lines)
+
+
+def _endpoints(texts: list[str] | None, advanced_trade: bool) -> dict[str, Endpoint]:
+    if not texts:
+        coinbase = ADVANCED_TRADE if advanced_trade else LIVE["coinbase"]
+        return {**LIVE, "coinbase": coinbase}
+    found = {}
+    for text in texts:
+        venue, _, urls = text.partition("=")
+        websocket, _, rest = urls.partition(",")
+        if venue not in VENUES:
+            raise ConfigError(f"--endpoint {text}: no venue {venue!r}; use {', '.join(VENUES)}")
+        found[venue] = Endpoint(websocket, rest or None)
+    if advanced_trade and "coinbase" in found:
+        found["coinbase"] = replace(found["coinbase"], api="advanced-trade")
+    return found
+
+
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _answers(file: Path) -> Iterator[dict[str, Any]]:

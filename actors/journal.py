@@ -8,26 +8,44 @@ can do, a last frame cut short, is repaired. A file has one owner: an exclusive 
     frame  length u32 | head crc u32 | payload crc u32 | payload
     crc    of the length and of the payload, each seeded with the crc before it
 
+``Journal.rewrite`` replaces the records by fewer ones: a crash leaves the old file or the new one,
+and the lock is held on both until the new one is in place.
+
 CRCs find accidents, not enemies: who can write the file can also delete its end. Against that an
 oracle compares its seq with the highest one that its peers have seen (``peers_seq``).
 """
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 from typing import Final, Self
 from zlib import crc32
 
+from actors.files import Fsync, open_locked, read_all, sync_folder, write_all
 from protocol.errors import GuardError
+from protocol.oracle import batch as bat
+from protocol.oracle import report as rpt
+from protocol.oracle.layout import ZERO32
 
 MAX_RECORD: Final = 1 << 20
 """Bytes in one record, at most."""
 
+COMPACT_AT: Final = 1 << 24
+"""Bytes at which a sign guard's file is compacted: some hours of signing, read in a second."""
+
 _FRAME: Final = Struct(">III")
 _LENGTH: Final = Struct(">I")
 _SEED: Final = crc32(b"oracle-vm journal v1")
+
+_OWNER: Final = b"sign guard v1 "
+_ENTRY: Final = Struct(">Q68sQ")
+_COMPACTED: Final = Struct(">10sI")
+_COMPACTED_MAGIC: Final = b"compacted "
+_OTHER_MODE: Final = {rpt.MAGIC: bat.REPORT_MAGIC, bat.REPORT_MAGIC: rpt.MAGIC}
+"""Reports of one feed, or batches of several: a configuration has one or the other."""
 
 
 class Journal:
@@ -37,25 +55,26 @@ class Journal:
     refused until the file is opened and replayed again.
     """
 
-    def __init__(
-        self, path: Path, fd: int, end: tuple[int, int], fsync: Callable[[int], None]
-    ) -> None:
+    def __init__(self, path: Path, fd: int, end: tuple[int, int], fsync: Fsync) -> None:
         self.path = path
         self._fd = fd
         self._size, self._crc = end
         self._fsync = fsync
         self._broken = False
 
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._size
+
     @classmethod
-    def open(
-        cls, path: Path, fsync: Callable[[int], None] = os.fsync
-    ) -> tuple[Self, tuple[bytes, ...]]:
+    def open(cls, path: Path, fsync: Fsync = os.fsync) -> tuple[Self, tuple[bytes, ...]]:
         """The journal, created with mode 0600 if there is none, and its records, oldest first.
 
         GuardError: another process has it open, it is damaged, or the disk fails. ``fsync`` is
         replaced by tests that inject disk errors.
         """
-        fd = _open_locked(path)
+        fd = open_locked(path)
         try:
             records, end = _replay(path, fd, fsync)
         except BaseException:
@@ -67,21 +86,36 @@ class Journal:
         """Returns once ``record`` (1 byte to 1 MiB) is on disk; GuardError if that is uncertain."""
         if not 0 < len(record) <= MAX_RECORD:
             raise GuardError(f"{self.path}: a record of {len(record)} bytes, 1 to {MAX_RECORD} fit")
-        if self._broken:
-            raise GuardError(f"{self.path}: closed, or a write failed; open it again to continue")
         frame, crc = _frame(record, self._crc)
-        try:
-            self._require_untouched()
-            _write_all(self._fd, frame)
+        with self._writing():
+            write_all(self._fd, frame)
             self._fsync(self._fd)
-        except OSError as error:
-            self._broken = True
-            raise GuardError(
-                f"{self.path}: {error.strerror or error}; nothing more is recorded or signed:"
-                " make room or repair the disk, then restart"
-            ) from error
         self._crc = crc
         self._size += len(frame)
+
+    def rewrite(self, records: Iterable[bytes]) -> None:
+        """Returns once the file holds exactly ``records`` on disk. GuardError if that is uncertain;
+        the next start then finds the old records or the new ones, whole."""
+        crc, frames = _SEED, []
+        for record in records:
+            frame, crc = _frame(record, crc)
+            frames.append(frame)
+        data = b"".join(frames)
+        draft = self.path.with_name(self.path.name + ".new")
+        with self._writing():
+            draft.unlink(missing_ok=True)  # a crash left it; the lock says that nobody writes it
+            fd = open_locked(draft)
+            try:
+                write_all(fd, data)
+                self._fsync(fd)
+                draft.replace(self.path)
+            except BaseException:
+                os.close(fd)
+                raise
+            old, self._fd, self._size, self._crc = self._fd, fd, len(data), crc
+            os.close(old)
+            # Until the folder is on disk the old file can come back: nothing is added before.
+            sync_folder(self.path.parent, self._fsync)
 
     def close(self) -> None:
         """Releases the lock. Closing twice is fine."""
@@ -89,6 +123,20 @@ class Journal:
             os.close(self._fd)
         self._fd = -1
         self._broken = True
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self._broken:
+            raise GuardError(f"{self.path}: closed, or a write failed; open it again to continue")
+        try:
+            self._require_untouched()
+            yield
+        except OSError as error:
+            self._broken = True
+            raise GuardError(
+                f"{self.path}: {error.strerror or error}; nothing more is recorded or signed:"
+                " make room or repair the disk, then restart"
+            ) from error
 
     def _require_untouched(self) -> None:
         ours, there = os.fstat(self._fd), self.path.stat()
@@ -101,13 +149,20 @@ class SignGuard:
     """An oracle's memory of what it has signed. It allows one message a slot, for ever.
 
     A slot is (kind, config digest, feed id, round); within a (kind, config, feed) rounds only grow,
-    so the newest slot is all that it must remember. It is the ``Guard`` of an ``OracleNode``.
+    so the newest slot is all that it must remember. Slots that come in no order (expiries) are
+    remembered one by one (``record_once``). The file forgets the rest when it has grown enough.
+    It is the ``Guard`` of an ``OracleNode``.
     """
 
-    def __init__(self, journal: Journal, seq: int, newest: dict[bytes, tuple[int, bytes]]) -> None:
+    def __init__(
+        self, journal: Journal, owner: bytes, entries: Sequence[bytes], compact_at: int
+    ) -> None:
         self._journal = journal
-        self._seq = seq
-        self._newest = newest
+        self._owner = owner
+        self._compact_at = compact_at
+        self._newest = _replay_slots(journal.path, entries)
+        self._seq = max((slot.seq for slot in self._newest.values()), default=0)
+        self._modes = {lane[:36] for lane in self._newest if lane[:4] in _OTHER_MODE}
 
     @classmethod
     def open(
@@ -115,10 +170,11 @@ class SignGuard:
         path: Path,
         public: bytes,
         peers_seq: int = 0,
-        fsync: Callable[[int], None] = os.fsync,
+        fsync: Fsync = os.fsync,
+        compact_at: int = COMPACT_AT,
     ) -> Self:
         """The guard of the oracle with this x-only public key. ``peers_seq`` is the highest seq of
-        this oracle that its peers have seen.
+        this oracle that its peers have seen. A file of more than ``compact_at`` bytes is compacted.
 
         GuardError: the file is in use, damaged, another oracle's, or older than the peers' memory.
         """
@@ -131,16 +187,24 @@ class SignGuard:
                 raise GuardError(
                     f"{path}: the sign guard of another key; every key has its own file"
                 )
-            seq, newest = _newest_slots(path, records[1:])
-            if seq < peers_seq:
-                raise GuardError(
-                    f"{path}: ends at seq {seq}, peers have seen {peers_seq}: an old copy. Bring"
-                    " back the newest file or rotate to a new key; never sign on with this one"
-                )
+            guard = cls(journal, owner, records[1:], compact_at)
+            guard.require_seq(peers_seq)
+            guard._compact_if_grown()
         except BaseException:
             journal.close()
             raise
-        return cls(journal, seq, newest)
+        return guard
+
+    def require_seq(self, peers_seq: int) -> None:
+        """GuardError, and nothing is recorded any more, if peers have seen a higher seq: this file
+        is an old copy."""
+        if self._seq < peers_seq:
+            self.close()
+            raise GuardError(
+                f"{self._journal.path}: ends at seq {self._seq}, peers have seen {peers_seq}: an"
+                " old copy. Bring back the newest file or rotate to a new key; never sign on with"
+                " this one"
+            )
 
     @property
     def seq(self) -> int:
@@ -161,34 +225,86 @@ class SignGuard:
         slot, a later round was recorded, or the disk fails.
         """
         lane = _lane(kind, config_digest, feed_id)
-        round_before, message_before = self._newest.get(lane, (-1, b""))
-        if (round_id, message) == (round_before, message_before):
+        held = self._newest.get(lane, _NOTHING)
+        if (round_id, message) == (held.round, held.message):
             return
-        if round_id == round_before:
+        if round_id == held.round:
             raise GuardError(
                 f"round {round_id}: another {kind.decode()} was recorded; take the next round"
             )
-        if round_id < round_before:
+        if round_id < held.round:
             raise GuardError(
-                f"round {round_id} is over: {kind.decode()} of round {round_before} was recorded"
+                f"round {round_id} is over: {kind.decode()} of round {held.round} was recorded"
             )
-        seq = self._seq + 1
-        self._journal.append(_ENTRY.pack(seq, lane, round_id) + message)
-        self._seq = seq
-        self._newest[lane] = round_id, message
+        self._require_mode(kind, config_digest)
+        self._append(lane, round_id, message)
+
+    def record_once(self, kind: bytes, slot: bytes, message: bytes) -> None:
+        """``record`` for slots without an order: returns once the message is on disk as the only
+        one ever of this 32-byte ``slot``. The same message again is allowed, and not written again.
+
+        GuardError if another message holds the slot or the disk fails.
+        """
+        lane = _lane(kind, slot, ZERO32)
+        held = self._newest.get(lane)
+        if held is None:
+            self._append(lane, 0, message)
+        elif held.message != message:
+            raise GuardError(
+                f"another {kind.decode()} was recorded for slot {slot.hex()}; the first one stands"
+            )
 
     def recall(self, kind: bytes, config_digest: bytes, feed_id: bytes) -> bytes | None:
         """The message of the newest slot of this kind, or None."""
-        entry = self._newest.get(_lane(kind, config_digest, feed_id))
-        return None if entry is None else entry[1]
+        slot = self._newest.get(_lane(kind, config_digest, feed_id))
+        return None if slot is None else slot.message
+
+    def recall_once(self, kind: bytes, slot: bytes) -> bytes | None:
+        """The message that ``record_once`` has recorded for this slot, however long ago."""
+        return self.recall(kind, slot, ZERO32)
 
     def close(self) -> None:
         """Releases the lock."""
         self._journal.close()
 
+    def _require_mode(self, kind: bytes, config_digest: bytes) -> None:
+        # A price signed alone and again in a batch would contradict itself without evidence.
+        other = _OTHER_MODE.get(kind, b"")
+        if other + config_digest in self._modes:
+            raise GuardError(
+                f"this key has signed {other.decode()} under this configuration and so signs no"
+                f" {kind.decode()}: rotate to a new epoch to go from one feed to several or back"
+            )
 
-_OWNER: Final = b"sign guard v1 "
-_ENTRY: Final = Struct(">Q68sQ")
+    def _append(self, lane: bytes, round_id: int, message: bytes) -> None:
+        slot = _Slot(self._seq + 1, round_id, message)
+        self._journal.append(slot.entry(lane))
+        self._seq = slot.seq
+        self._newest[lane] = slot
+        if lane[:4] in _OTHER_MODE:
+            self._modes.add(lane[:36])
+        self._compact_if_grown()
+
+    def _compact_if_grown(self) -> None:
+        if self._journal.size <= self._compact_at:
+            return
+        kept = sorted(self._newest.items(), key=lambda item: item[1].seq)
+        count = _COMPACTED.pack(_COMPACTED_MAGIC, len(kept))
+        self._journal.rewrite([self._owner, count, *(slot.entry(lane) for lane, slot in kept)])
+        self._compact_at = max(self._compact_at, 2 * self._journal.size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    seq: int
+    round: int
+    message: bytes
+
+    def entry(self, lane: bytes) -> bytes:
+        return _ENTRY.pack(self.seq, lane, self.round) + self.message
+
+
+_NOTHING: Final = _Slot(0, -1, b"")
 
 
 def _lane(kind: bytes, config_digest: bytes, feed_id: bytes) -> bytes:
@@ -198,33 +314,38 @@ def _lane(kind: bytes, config_digest: bytes, feed_id: bytes) -> bytes:
     return lane
 
 
-def _newest_slots(
-    path: Path, entries: Sequence[bytes]
-) -> tuple[int, dict[bytes, tuple[int, bytes]]]:
+def _replay_slots(path: Path, entries: Sequence[bytes]) -> dict[bytes, _Slot]:
+    """The newest slot of each lane. Entries are numbered without a gap; those that a compaction has
+    kept, at the beginning, have gaps where others were."""
+    kept = 0
+    if entries and len(entries[0]) == _COMPACTED.size:
+        magic, kept = _COMPACTED.unpack(entries[0])
+        if magic != _COMPACTED_MAGIC or kept >= len(entries):
+            raise GuardError(_damage(path, "its compacted part is not what was written"))
+        entries = entries[1:]
+    newest: dict[bytes, _Slot] = {}
     seq = 0
-    newest: dict[bytes, tuple[int, bytes]] = {}
-    for entry in entries:
+    for place, entry in enumerate(entries):
         if len(entry) <= _ENTRY.size:
             raise GuardError(_damage(path, f"entry {seq + 1} is too short"))
         number, lane, round_id = _ENTRY.unpack_from(entry)
-        if number != seq + 1 or round_id <= newest.get(lane, (-1, b""))[0]:
+        follows = number > seq if place < kept else number == seq + 1
+        if not follows or round_id <= newest.get(lane, _NOTHING).round:
             raise GuardError(_damage(path, f"entry {seq + 1} does not follow the one before it"))
         seq = number
-        newest[lane] = round_id, entry[_ENTRY.size :]
-    return seq, newest
+        newest[lane] = _Slot(number, round_id, entry[_ENTRY.size :])
+    return newest
 
 
-def _replay(
-    path: Path, fd: int, fsync: Callable[[int], None]
-) -> tuple[tuple[bytes, ...], tuple[int, int]]:
+def _replay(path: Path, fd: int, fsync: Fsync) -> tuple[tuple[bytes, ...], tuple[int, int]]:
     """Records, and size and crc of the file after a torn last frame was cut off."""
     try:
-        data = _read_all(fd)
+        data = read_all(fd)
         records, crc, size = _parse(path, data)
         if size < len(data):
             os.ftruncate(fd, size)
         fsync(fd)
-        _sync_folder(path.parent, fsync)
+        sync_folder(path.parent, fsync)
     except OSError as error:
         raise GuardError(f"{path}: {error.strerror or error}; repair the disk") from error
     return records, (size, crc)
@@ -272,40 +393,3 @@ def _damage(path: Path, what: str) -> str:
         f"{path}: damaged, {what}. Do not edit or delete it: keep it as a record and start with"
         " a new key, or bring back the newest intact copy"
     )
-
-
-def _open_locked(path: Path) -> int:
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        fd = os.open(path, flags, 0o600)
-    except OSError as error:
-        raise GuardError(
-            f"{path}: {error.strerror}; check the folder and its permissions"
-        ) from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise GuardError(
-            f"{path}: in use by another process; stop it first, one key signs in one place"
-        ) from error
-    return fd
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-
-
-def _read_all(fd: int) -> bytes:
-    with open(fd, "rb", closefd=False) as file:
-        return file.read()
-
-
-def _sync_folder(folder: Path, fsync: Callable[[int], None]) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fsync(fd)
-    finally:
-        os.close(fd)

@@ -1,151 +1,253 @@
-"""An oracle as an actor: live feeds, a key, a sign guard, and the pure node that decides.
+"""An oracle: live feeds, keys, a sign guard, and the pure member that decides.
 
-Durable: every message is in the sign guard before it is signed, and the node signs a round once; a
-restart on the same folder goes on from there. Calls are never repeated by Ray (max_task_retries 0).
+The same program is a plain process (``oracle-vm oracle run``) and the inside of a Ray actor.
+Durable: every message is in the sign guard before it is signed, every certificate in the history
+before it is told; a restart on the same folder goes on from there.
 """
 
 import os
 import secrets
+import time
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from actors.clock import Clock
+from actors.control import Method
+from actors.feeds.board import Snapshot
 from actors.feeds.connection import Feeds, Host
-from actors.feeds.endpoints import Endpoint
-from actors.journal import Journal, SignGuard
-from actors.keyfile import load_key
-from protocol.errors import QuorumError
-from protocol.oracle import expiry as exp
-from protocol.oracle.certificate import Certificate
-from protocol.oracle.config import OracleConfig
-from protocol.oracle.expiry import ExpirySlot, expiry_of
+from actors.journal import SignGuard
+from actors.node import ROUNDS_KEPT, Stored
+from actors.operator import Operator, load_operator
+from actors.program import TIMES, Program, Running
+from protocol.errors import PriceError
+from protocol.oracle.batch_round import BatchAggregatorNode, BatchOracleNode
+from protocol.oracle.exercise import ExerciseNotice, NoticeBook
+from protocol.oracle.expiry_signer import ExpirySigner
 from protocol.oracle.feed import Feed
-from protocol.oracle.observation import SignedObservation
-from protocol.oracle.price import evidence_root
-from protocol.oracle.proposal import Proposal, Refusal, Vote
-from protocol.oracle.round import OracleNode
+from protocol.oracle.heartbeat import Heartbeat, SignedHeartbeat, Status
+from protocol.oracle.member import OracleMember
+from protocol.oracle.messages import AGGREGATOR, Effect, ExpiryRequest, Send
+from protocol.oracle.price import OraclePrice, evidence_root
+from protocol.oracle.round import AggregatorNode, OracleNode
 
-PRODUCT = "BTC-USD"
-
-
-@dataclass(frozen=True, slots=True)
-class OracleSettings:
-    """What an oracle needs to start: public values and paths, never a secret."""
-
-    index: int
-    config: bytes  # CFG1
-    feed: bytes
-    key_file: Path
-    folder: Path
-    endpoints: dict[str, Endpoint]
-    clock: Clock
+LOOK_NS: Final = 20_000_000
+"""Without a new frame, prices are computed again after this long: they go stale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A signed observation (bytes), and for display what each venue showed and when.
-
-    ``first_frame_ns`` is the real monotonic time at which the first frame behind the price arrived.
-    """
+    """What an oracle signed for a round and its first feed's price at each venue. Real monotonic
+    times: when the first and the last frame behind it arrived, and when it was signed."""
 
     signed: bytes
     venue_prices_e8: dict[str, int]
     first_frame_ns: int
+    last_frame_ns: int
+    signed_ns: int
 
 
-class Oracle:
-    """The actor of one operator's oracle."""
+class OracleProgram(Program):
+    """The oracle of one operator."""
 
-    def __init__(self, settings: OracleSettings) -> None:
-        self._clock = settings.clock
-        self._key = load_key(settings.key_file)
-        settings.folder.mkdir(parents=True, exist_ok=True)
-        config = OracleConfig.decode(settings.config)
-        self._kept, records = Journal.open(settings.folder / "certificates.journal")
-        self._reports = [Certificate.decode(record).report for record in records]
-        self._guard = SignGuard.open(settings.folder / "guard.journal", self._key.public)
-        self._node = OracleNode(
-            config,
-            Feed.decode(settings.feed).feed_id,
-            settings.index,
-            self._sign,
-            self._guard,
-            last=Certificate.decode(records[-1]) if records else None,
+    def __init__(self, operator: Operator, clock: Clock) -> None:
+        super().__init__(operator, clock)
+        self._key = self.keys["oracle"]
+        self.guard = SignGuard.open(operator.folder / "guard.journal", self._key.public)
+        network = operator.network
+        self.feeds = self._subscriptions()
+        self.sights: OrderedDict[int, Sight] = OrderedDict()
+        self._sight_times: deque[list[int]] = deque(maxlen=TIMES)
+        self._frames = 0
+        self._looked: tuple[int, int, dict[bytes, int]] = (-1, 0, {})
+        self.oracle, stand_in = self._nodes()
+        for proof in self.convicted:
+            self.oracle.receive_evidence(proof)
+        notices = NoticeBook(network.config, self.guard)
+        self.signer = ExpirySigner(
+            network.config, operator.address, self._sign, self.guard, notices
         )
-        self._feeds = Feeds([PRODUCT], settings.endpoints, host=Host(settings.clock.now_ms))
-        self._started = False
-
-    async def pid(self) -> int:
-        """The operating system's process id, once the feeds are starting."""
-        await self._start()
-        return os.getpid()
-
-    async def venues(self) -> int:
-        """How many venues have confirmed the subscription."""
-        await self._start()
-        return sum(health.subscribed for health in self._feeds.health.values())
-
-    async def observe(self, round_id: int) -> Sight:
-        """Sign what the venues show now, for this round; PriceError or GuardError if not."""
-        await self._start()
-        now_ms = self._clock.now_ms()
-        snapshot = self._feeds.board.snapshot(PRODUCT)
-        price = snapshot.price(now_ms, self._node.config.min_venues)
-        root = evidence_root(snapshot.frames(price))
-        signed = self._node.observe(round_id, price, root, now_ms)
-        prices = {sample.venue: sample.price_e8 for sample in price.samples}
-        return Sight(signed.encode(), prices, snapshot.first_received_ns(price))
-
-    async def hear(self, signed: bytes) -> Refusal | None:
-        """A peer's observation."""
-        await self._start()
-        return self._node.receive_observation(
-            SignedObservation.decode(signed), self._clock.now_ms()
+        self.member = OracleMember(
+            self.oracle,
+            stand_in,
+            self._observe,
+            self._prices,
+            network.schedule,
+            history=self.history.after,
+            heartbeat=self._beat,
         )
 
-    async def certify(self, proposal: Proposal) -> Vote | Refusal:
-        """Recompute a proposal and sign its report, once; or say why not."""
-        await self._start()
-        answer = self._node.receive_proposal(proposal, self._clock.now_ms())
-        self._keep()  # a proposal may bring the certificate that it links to
-        return answer
+    async def serve(self) -> None:
+        """Run until cancelled."""
+        async with self.feeds:
+            await super().serve()
 
-    async def adopt(self, certificate: bytes) -> Refusal | None:
-        """A published certificate: on disk once it is the newest that this oracle knows."""
-        await self._start()
-        refusal = self._node.receive_certificate(Certificate.decode(certificate))
-        self._keep()
-        return refusal
+    def _subscriptions(self) -> Feeds:
+        operator = self.operator
+        return Feeds(
+            [product(feed) for feed in operator.network.feeds],
+            operator.venues,
+            venues=None if operator.exchange is None else (operator.exchange,),
+            host=Host(self.clock.now_ms),
+            changed=self._moved,
+        )
 
-    async def expire(self, slot: ExpirySlot, grace_rounds: int, last: bytes) -> tuple[bytes, bytes]:
-        """The expiry of ``slot`` by this oracle's own history, and its signature of it.
+    # What the member asks for, on its thread
 
-        ``last`` is the newest certificate, in case it has not arrived. QuorumError if the history
-        has a gap or the slot's round has not been certified; GuardError if this oracle has signed
-        another expiry for this target, or for a later one.
-        """
-        if (slot.config_digest, slot.feed_id) != (self._node.config.digest, self._node.feed_id):
-            raise QuorumError("this oracle signs for another configuration or feed")
-        await self.adopt(last)
-        before = [r for r in self._reports if r.round < slot.start_round][-1:]
-        since = [r for r in self._reports if r.round >= slot.start_round]
-        expiry = expiry_of(slot, grace_rounds, before + since)
-        encoded = expiry.encode()
-        self._guard.record(exp.MAGIC, slot.config_digest, slot.feed_id, slot.target_round, encoded)
-        return encoded, self._sign(expiry.hash)
+    def _nodes(self) -> tuple[Any, Any]:
+        """The pure nodes: of one feed, or of a batch of several."""
+        network, index = self.operator.network, self.operator.address
+        config, wait_ms = network.config, network.schedule.collect_ms
+        last: Any = self.history.last()
+        feed_ids = [feed.feed_id for feed in network.feeds]
+        if len(feed_ids) == 1:
+            return (
+                OracleNode(config, feed_ids[0], index, self._sign, self.guard, last),
+                AggregatorNode(config, feed_ids[0], last, wait_ms),
+            )
+        earlier = self.batches()
+        return (
+            BatchOracleNode(config, feed_ids, index, self._sign, self.guard, last, earlier),
+            BatchAggregatorNode(config, feed_ids, last, wait_ms, earlier),
+        )
 
-    def _keep(self) -> None:
-        """Write the newest certificate that the node knows, unless it is written already."""
-        last = self._node.last
-        if last is not None and self._reports[-1:] != [last.report]:
-            self._kept.append(last.encode())
-            self._reports.append(last.report)
+    def _observe(self, round_id: int, now_ms: int) -> Any:
+        """The signed observation of this round; PriceError if the venues show too little."""
+        looks = {feed: self._look(feed, now_ms) for feed in self.operator.network.feeds}
+        seen = {feed: look for feed, look in looks.items() if not isinstance(look, PriceError)}
+        if not seen:
+            raise next(look for look in looks.values() if isinstance(look, PriceError))
+        evidence = {
+            feed.feed_id: (price, evidence_root(snapshot.frames(price)))
+            for feed, (snapshot, price) in seen.items()
+        }
+        if len(looks) == 1:
+            [(price, root)] = evidence.values()
+            signed = self.oracle.observe(round_id, price, root, now_ms)
+        else:
+            signed = self.oracle.observe(round_id, evidence, now_ms)
+        self._remember(round_id, signed.encode(), list(seen.values()))
+        return signed
+
+    def _look(self, feed: Feed, now_ms: int) -> tuple[Snapshot, OraclePrice] | PriceError:
+        snapshot = self.feeds.board.snapshot(product(feed))
+        try:
+            return snapshot, snapshot.price(now_ms, self.operator.network.config.min_venues)
+        except PriceError as error:
+            return error
+
+    def _prices(self, now_ms: int) -> Mapping[bytes, int]:
+        """What the venues show now; computed once a frame."""
+        frames, now_ns = self._frames, time.monotonic_ns()
+        seen, at_ns, prices = self._looked
+        if seen != frames or now_ns - at_ns > LOOK_NS:
+            looks = ((feed, self._look(feed, now_ms)) for feed in self.operator.network.feeds)
+            prices = {
+                feed.feed_id: look[1].price_e8
+                for feed, look in looks
+                if not isinstance(look, PriceError)
+            }
+            self._looked = frames, now_ns, prices
+        return prices
+
+    def _remember(
+        self, round_id: int, encoded: bytes, looks: Sequence[tuple[Snapshot, OraclePrice]]
+    ) -> None:
+        price = looks[0][1]
+        self.sights[round_id] = Sight(
+            encoded,
+            {sample.venue: sample.price_e8 for sample in price.samples},
+            min(snapshot.first_received_ns(price) for snapshot, price in looks),
+            max(snapshot.last_received_ns(price) for snapshot, price in looks),
+            time.monotonic_ns(),
+        )
+        while len(self.sights) > ROUNDS_KEPT:
+            self.sights.popitem(last=False)
+        sight = self.sights[round_id]
+        self._sight_times.append([round_id, sight.last_frame_ns, sight.signed_ns])
 
     def _sign(self, message: bytes) -> bytes:
         return self._key.sign(message, secrets.token_bytes(32))
 
-    async def _start(self) -> None:
-        # Only inside a call is there an event loop to run the feeds on.
-        if not self._started:
-            await self._feeds.start()
-            self._started = True
+    def _beat(self, status: Status, now_ms: int) -> SignedHeartbeat:
+        config = self.operator.network.config
+        beat = Heartbeat(
+            config_digest=config.digest, round=config.round_at(now_ms), status=status, time=now_ms
+        )
+        return SignedHeartbeat(self.operator.address, beat, self._sign(beat.message))
+
+    def _also(self, sender: int, message: Any, now_ms: int) -> Sequence[Effect] | None:
+        if isinstance(message, ExpiryRequest):
+            reports = self.history.reports(message.slot)
+            return [Send((sender,), self.signer.answer(message, reports))]
+        if isinstance(message, ExerciseNotice):
+            return self._notice(message, now_ms, relayed=sender != AGGREGATOR)
+        return None
+
+    def _notice(self, notice: ExerciseNotice, now_ms: int, relayed: bool) -> Sequence[Effect]:
+        """Keeps a notice and passes it on to the other oracles, once."""
+        if not self.signer.notices.receive(notice, now_ms, relayed=relayed):
+            return []
+        peers = tuple(address for address in self.member.others if address != AGGREGATOR)
+        return [Send(peers, notice)]
+
+    def _moved(self) -> None:
+        self._frames += 1
+        self.node.stir()
+
+    def _stored(self, stored: Stored) -> None:
+        sight = self.sights.get(stored.round)
+        if sight is not None:
+            self.meters.latency.observe((stored.at_ns - sight.last_frame_ns) / 1e9)
+
+    def _measure(self) -> None:
+        super()._measure()
+        self.meters.venues(self.feeds.health, self.clock.now_ms())
+
+    def _close(self) -> None:
+        super()._close()
+        self.guard.close()
+
+    def ready(self) -> tuple[int, int]:
+        """How many venues have confirmed the subscription, and how many peers are connected."""
+        venues = sum(health.subscribed for health in self.feeds.health.values())
+        return venues, len(self.transport.connected)
+
+    def _methods(self) -> dict[str, Method]:
+        return super()._methods() | {"sights": self._recent_sights}
+
+    async def _recent_sights(self) -> list[list[int]]:
+        """Round, and the times of its sight: last frame, signature (real monotonic ns)."""
+        return list(self._sight_times)
+
+    async def status(self) -> dict[str, Any]:
+        return await super().status() | {
+            "venues": {venue: health.subscribed for venue, health in self.feeds.health.items()}
+        }
+
+
+def product(feed: Feed) -> str:
+    """The feeds' name of a product: ``BTC-USD`` for the feed ``BTC/USD``."""
+    return feed.symbol.replace("/", "-")
+
+
+class Oracle:
+    """The Ray actor around an oracle; it is given a path, never a key."""
+
+    def __init__(self, operator_file: Path, clock: Clock) -> None:
+        self._program = OracleProgram(load_operator(operator_file), clock)
+        self._running = Running(self._program)
+
+    async def pid(self) -> int:
+        """The operating system's process id."""
+        return os.getpid()
+
+    async def ready(self) -> tuple[int, int]:
+        """How many venues have confirmed the subscription, and how many peers are connected."""
+        return self._program.ready()
+
+    async def sight(self, round_id: int) -> Sight | None:
+        """What this oracle signed for a round, if it has."""
+        return self._program.sights.get(round_id)

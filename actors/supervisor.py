@@ -1,19 +1,24 @@
 """Starts every actor of a deployment on one machine and knows where they are."""
 
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from actors import placement
-from actors.aggregator import Aggregator, AggregatorSettings
+from actors.aggregator import Aggregator
 from actors.challenger import Challenger
 from actors.clock import Clock
-from actors.config import Config, claim_terms, oracle_config
+from actors.config import Config, claim_terms
 from actors.coordinator import Coordinator, CoordinatorSettings
 from actors.faults import Lie
 from actors.feeds.endpoints import Endpoint
 from actors.keyfile import create_key
-from actors.oracle import Oracle, OracleSettings
+from actors.network import AGGREGATOR_NAME, load_network
+from actors.network_files import Layout, write_network
+from actors.oracle import Oracle
 from actors.outcomes import value
 from actors.prover import Prover
 from protocol.oracle.config import OracleConfig
@@ -41,10 +46,9 @@ class Deployment:
 
     def wait(self) -> None:
         """Until every actor is up; TimeoutError if one is not."""
-        calls = [oracle.pid.remote() for oracle in self.oracles]
-        calls += [self.aggregator.ready.remote(), self.coordinator.stage.remote()]
+        calls = [actor.pid.remote() for actor in (*self.oracles, self.aggregator)]
         calls += [prover.pid.remote() for prover in self.provers.values()]
-        calls.append(self.challenger.pid.remote())
+        calls += [self.challenger.pid.remote(), self.coordinator.stage.remote()]
         for call in calls:
             value(call, STARTUP_S)
 
@@ -53,7 +57,7 @@ def deploy(
     config: Config,
     folder: Path,
     clock: Clock,
-    endpoints: dict[str, Endpoint],
+    endpoints: Mapping[str, Endpoint],
     lie: Lie | None = None,
 ) -> Deployment:
     """Create keys for everybody in ``folder`` and start everything there.
@@ -61,31 +65,21 @@ def deploy(
     The first prover acts for the claiming party; ``lie`` is what it does wrong.
     """
     names = config.oracle.names
-    publics = tuple(create_key(_key(folder, name)).public for name in names)
-    agreed = oracle_config(config.oracle, publics)
+    place = folder / "network"
+    ports = free_ports(len(names) + 1)
+    write_network(place, Layout(names, ports, config.oracle.settings, venue_urls(endpoints)))
+    agreed = load_network(place / "network.toml").config
     image = settlement_image(claim_terms(config.option, agreed, FEED.feed_id))
-    oracles = [
-        placement.start(
-            placement.ORACLE,
-            name,
-            Oracle,
-            OracleSettings(
-                index,
-                agreed.encode(),
-                FEED.encode(),
-                _key(folder, name),
-                folder / "oracles" / name,
-                endpoints,
-                clock,
-            ),
-        )
-        for index, name in enumerate(names)
-    ]
     return Deployment(
         oracle_config=agreed,
         image=image,
-        oracles=oracles,
-        aggregator=_start_aggregator(config, folder, clock, agreed),
+        oracles=[
+            placement.start(placement.ORACLE, name, Oracle, place / f"{name}.toml", clock)
+            for name in names
+        ],
+        aggregator=placement.start(
+            placement.AGGREGATOR, "0", Aggregator, place / f"{AGGREGATOR_NAME}.toml", clock
+        ),
         provers={
             f"prover-{i}": placement.start(
                 placement.PROVER, str(i), Prover, image, lie if i == 0 else None
@@ -97,17 +91,23 @@ def deploy(
     )
 
 
-def _start_aggregator(config: Config, folder: Path, clock: Clock, agreed: OracleConfig) -> Any:
-    settings = AggregatorSettings(
-        config=agreed.encode(),
-        feed=FEED.encode(),
-        folder=folder / "aggregator",
-        collect_ms=config.oracle.collect_ms,
-        certify_ms=config.oracle.certify_ms,
-        clock=clock,
-    )
-    names = [placement.ORACLE.full_name(name) for name in config.oracle.names]
-    return placement.start(placement.AGGREGATOR, "0", Aggregator, settings, names)
+def venue_urls(endpoints: Mapping[str, Endpoint]) -> dict[str, dict[str, str]]:
+    """The venues as an operator's file has them."""
+    found = {}
+    for venue, endpoint in endpoints.items():
+        found[venue] = {"websocket": endpoint.websocket_url}
+        if endpoint.rest_url is not None:
+            found[venue]["rest"] = endpoint.rest_url
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    """So many TCP ports of loopback that nobody listens on at this moment."""
+    with ExitStack() as bound:
+        sockets = [bound.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
 
 
 def _start_coordinator(config: Config, folder: Path, agreed: OracleConfig) -> Any:
@@ -124,7 +124,3 @@ def _start_coordinator(config: Config, folder: Path, agreed: OracleConfig) -> An
         move_ms=config.dispute.move_ms,
     )
     return placement.start(placement.COORDINATOR, "0", Coordinator, settings)
-
-
-def _key(folder: Path, oracle: str) -> Path:
-    return folder / "keys" / f"oracle-{oracle}.key"

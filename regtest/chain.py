@@ -4,6 +4,7 @@ Hashes are 32 bytes in wire order (``protocol.bitcoin.tx.hash_hex`` prints them)
 python-bitcoinlib's immutable ``CTransaction``. Nothing here keeps a node's own object alive.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,6 +19,9 @@ ANYONE = b"\x51"
 
 COINBASE_MATURITY = 100
 
+RELAY_JUDGES = frozenset({"core", "model"})
+"""Policies that answer whether Bitcoin Core would relay a transaction."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caps:
@@ -27,9 +31,12 @@ class Caps:
     consensus: str
     """``real``: blocks are judged by a Bitcoin implementation."""
     policy: str
-    """Who judges relay: ``none``, ``model`` (ours), ``core``, ``knots-rdts``."""
+    """Who judges what enters the mempool: ``none``, ``model`` (ours, of Core's rules), ``core``,
+    ``knots-rdts`` (Bitcoin Knots, which refuses more), ``other`` (a node with rules of its own)."""
     wallet: bool
+    """The node holds keys of its own (``regtest.node_wallet``)."""
     package: bool
+    """``broadcast_package`` works."""
     clock: bool
     """``set_time`` works."""
     cheap_reorg: bool
@@ -70,7 +77,7 @@ class TxRef:
     tx: CTransaction
     block: BlockRef | None
     position: int
-    """Index in its block; in the mempool, the order of arrival."""
+    """Index in its block, or in ``Chain.mempool()``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,8 @@ class Verdict:
     """What the node thinks of a transaction: consensus and policy apart.
 
     A reason is the node's text, empty where the answer is yes. ``policy`` is None where nobody
-    judged it: no policy in this backend, or consensus refused first.
+    judged it: no policy in this backend, or consensus refused first. ``policy_by`` is the
+    backend's ``Caps.policy``.
     """
 
     consensus: bool
@@ -111,7 +119,23 @@ class Verdict:
 
     @property
     def accepted(self) -> bool:
+        """Whether this node takes it."""
         return self.consensus and self.policy is not False
+
+    @property
+    def relayed(self) -> bool | None:
+        """Whether Bitcoin Core would relay it, judged by Core or by the model of it; None where
+        only a node with other rules spoke, or nobody."""
+        if not self.consensus:
+            return False
+        return self.policy if self.policy_by in RELAY_JUDGES else None
+
+
+def rule_broken(reason: str) -> str:
+    """What nodes of different versions agree on in a reason: the script error that stands in
+    parentheses, else the first word (``bad-cb-amount``)."""
+    script_error = re.search(r"script-verify-flag-failed \((.*?)\)(?=,|$)", reason)
+    return script_error[1] if script_error else re.split(r"[ ,]", reason, maxsplit=1)[0]
 
 
 class Chain(Protocol):
@@ -170,6 +194,13 @@ class Chain(Protocol):
         """Into the mempool; the txid. Known transactions are fine.
 
         ConsensusError or PolicyError with the node's reason.
+        """
+        ...
+
+    def broadcast_package(self, txs: Sequence[CTransaction]) -> tuple[bytes, ...]:
+        """Parents and their one child together, the child paying for all; their txids.
+
+        ChainError where ``caps.package`` is false; else as ``broadcast``.
         """
         ...
 

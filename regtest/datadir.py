@@ -1,7 +1,7 @@
 """Who holds a node's folder, and whether its last holder closed it.
 
-libbitcoinkernel flushes only when it is closed. ``dirty`` exists from before it opens until after
-it has closed; found at the next opening, the databases are rebuilt from the block files.
+A node flushes only when it is closed. ``dirty`` exists from before it opens until after it has
+closed; found at the next opening, the databases are rebuilt from the block files.
 """
 
 import fcntl
@@ -40,6 +40,12 @@ class Datadir:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         return cls(path, lock)
+
+    def require_without(self, folder: str, other: str) -> None:
+        """ChainError if ``folder`` is here, which shows that the ``other`` backend has its chain
+        in this place: two backends would see two chains."""
+        if (self.path / folder).exists():
+            raise ChainError(f"{self.path} holds the chain of {other}: choose another folder")
 
     @property
     def dirty(self) -> bool:

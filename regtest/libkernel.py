@@ -132,6 +132,13 @@ class Kernel:
             return None
         return bytes(self._chain.block_tree_entries[height].block_hash)
 
+    def blocks_from(self, height: int) -> Iterator[bytes]:
+        """The active chain's serialized blocks from ``height`` to its tip."""
+        for at in range(height, self.height + 1):
+            block_hash = self.hash_at(at)
+            assert block_hash is not None
+            yield self.read_block(block_hash)
+
     def knows(self, block_hash: bytes) -> bool:
         """Whether the block tree has it: valid, on a side branch, or marked invalid."""
         return pbk.BlockHash(block_hash) in self._manager.block_tree_entries

@@ -5,82 +5,27 @@ verified by libbitcoinkernel with every flag, the rest of consensus is in ``rule
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from bitcoin.core import CTransaction, CTxOut
 
-from protocol.bitcoin.tx import txid, vsize_of_weight, weight
+from protocol.bitcoin.tx import txid, weight
 from protocol.errors import ConsensusError, PolicyError
 from regtest import policy, rules
 from regtest.chain import Utxo
 from regtest.index import Index, spent_keys
+from regtest.waiting import Entry, Waiting
 
 FailingInput = Callable[[CTransaction, Sequence[CTxOut]], int | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A transaction waiting for a block."""
-
-    txid: bytes
-    tx: CTransaction
-    spends: tuple[bytes, ...]
-    spent: tuple[Utxo, ...]
-    fee_sats: int
-    weight: int
-
-    @property
-    def vsize(self) -> int:
-        return vsize_of_weight(self.weight)
-
-    @property
-    def parents(self) -> frozenset[bytes]:
-        """Txids of its inputs; only those in the mempool matter to it."""
-        return frozenset(key[:32] for key in self.spends)
-
-    @property
-    def relative(self) -> policy.Relative:
-        return policy.Relative(self.tx.nVersion, self.vsize, self.fee_sats)
-
-
-class Mempool:
+class Mempool(Waiting):
     """Transactions that are valid on top of the index's tip."""
 
     def __init__(self, index: Index, failing_input: FailingInput, *, policy_model: bool) -> None:
+        super().__init__()
         self._index = index
         self._failing_input = failing_input
         self._policy_model = policy_model
-        self._entries: dict[bytes, Entry] = {}
-        self._spenders: dict[bytes, bytes] = {}
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __contains__(self, wanted: bytes) -> bool:
-        return wanted in self._entries
-
-    @property
-    def entries(self) -> tuple[Entry, ...]:
-        return tuple(self._entries.values())
-
-    def get(self, wanted: bytes) -> Entry | None:
-        return self._entries.get(wanted)
-
-    def position(self, wanted: bytes) -> int:
-        return list(self._entries).index(wanted)
-
-    def spender(self, key: bytes) -> Entry | None:
-        spending = self._spenders.get(key)
-        return None if spending is None else self._entries[spending]
-
-    def output(self, key: bytes) -> Utxo | None:
-        """The output at ``key`` if an entry creates it, spent or not."""
-        entry = self._entries.get(key[:32])
-        n = int.from_bytes(key[32:], "little")
-        if entry is None or n >= len(entry.tx.vout):
-            return None
-        out = entry.tx.vout[n]
-        return Utxo(key[:32], n, int(out.nValue), bytes(out.scriptPubKey), None, False)
 
     def examine(self, tx: CTransaction) -> Entry:
         """The entry that ``tx`` would be; ConsensusError if no next block could hold it."""
@@ -119,12 +64,12 @@ class Mempool:
         ancestors = self._ancestors(entry.parents)
         family = {old.txid for old in ancestors}
         siblings = [e for e in self.entries if e.parents & family and e.txid not in gone | family]
-        policy.check_family(candidate, [old.relative for old in ancestors], len(siblings))
+        policy.check_family(candidate, [_relative(old) for old in ancestors], len(siblings))
         cluster = self._cluster(entry, gone)
         policy.check_cluster(1 + len(cluster), entry.vsize + sum(old.vsize for old in cluster))
         if direct:
             policy.check_replacement(
-                candidate, [old.relative for old in direct], [old.relative for old in evicted]
+                candidate, [_relative(old) for old in direct], [_relative(old) for old in evicted]
             )
         return evicted
 
@@ -133,13 +78,8 @@ class Mempool:
         entry = self.examine(tx)
         for old in self.check_policy(entry):
             self._forget(old)
-        self._insert(entry)
+        self.insert(entry)
         return entry
-
-    def ancestors(self, tx: CTransaction) -> tuple[CTransaction, ...]:
-        """The unconfirmed transactions that ``tx`` builds on, parents first."""
-        parents = {key[:32] for key in spent_keys(tx)}
-        return tuple(entry.tx for entry in reversed(self._ancestors(parents)))
 
     def evict(self, wanted: bytes) -> None:
         """Drop an entry and its descendants."""
@@ -153,8 +93,7 @@ class Mempool:
         Policy is not asked again: these were accepted once, or a block held them.
         """
         waiting = [*txs, *(entry.tx for entry in self.entries)]
-        self._entries.clear()
-        self._spenders.clear()
+        self.clear()
         for tx in waiting:
             if txid(tx) in self._entries or self._index.tx(txid(tx)) is not None:
                 continue
@@ -163,7 +102,7 @@ class Mempool:
             except ConsensusError:
                 continue
             if not self._conflicts(entry):
-                self._insert(entry)
+                self.insert(entry)
 
     def remove_confirmed(self, txs: Sequence[CTransaction]) -> None:
         """After a block on the tip: drop what it holds and what conflicts with it."""
@@ -175,17 +114,6 @@ class Mempool:
                 conflicting = self._spenders.get(key)
                 if conflicting is not None:
                     self.evict(conflicting)
-
-    def _insert(self, entry: Entry) -> None:
-        self._entries[entry.txid] = entry
-        for key in entry.spends:
-            self._spenders[key] = entry.txid
-
-    def _forget(self, entry: Entry) -> None:
-        self._entries.pop(entry.txid, None)
-        for key in entry.spends:
-            if self._spenders.get(key) == entry.txid:
-                del self._spenders[key]
 
     def _coin(self, key: bytes) -> Utxo:
         coin = self.output(key) or self._index.utxo(key)
@@ -200,22 +128,6 @@ class Mempool:
     def _conflicts(self, entry: Entry) -> list[Entry]:
         ids = {self._spenders[key]: None for key in entry.spends if key in self._spenders}
         return [self._entries[known] for known in ids if known != entry.txid]
-
-    def _with_descendants(self, roots: Sequence[Entry]) -> tuple[Entry, ...]:
-        gone = {root.txid for root in roots}
-        for entry in self.entries:  # one pass: children stand after their parents
-            if entry.parents & gone:
-                gone.add(entry.txid)
-        return tuple(entry for entry in self.entries if entry.txid in gone)
-
-    def _ancestors(self, parents: Iterable[bytes]) -> list[Entry]:
-        """Entries among ``parents`` and theirs, youngest first."""
-        wanted, found = set(parents), []
-        for old in reversed(self.entries):
-            if old.txid in wanted:
-                found.append(old)
-                wanted |= old.parents
-        return found
 
     def _cluster(self, entry: Entry, without: set[bytes]) -> list[Entry]:
         """Every entry connected with ``entry`` by spending, itself left out."""
@@ -232,3 +144,7 @@ class Mempool:
                     cluster.append(old)
                     grew = True
         return cluster
+
+
+def _relative(entry: Entry) -> policy.Relative:
+    return policy.Relative(entry.tx.nVersion, entry.vsize, entry.fee_sats)

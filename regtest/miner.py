@@ -12,7 +12,7 @@ from regtest.blocks import (
     sigops_cost,
 )
 from regtest.index import Index, spent_keys
-from regtest.mempool import Entry
+from regtest.waiting import Entry
 
 
 def fitting(entries: Sequence[Entry]) -> list[CTransaction]:

@@ -1,4 +1,5 @@
-"""A locked folder with its kernel open: opened once, closed once, recovered after a crash."""
+"""A locked folder with what works on it, the kernel in this process or a bitcoind beside it:
+opened once, closed once, recovered after a crash."""
 
 import os
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 from protocol.errors import ChainError
 from regtest.datadir import Datadir
 from regtest.libkernel import Kernel
+from regtest.process import NodeProcess, stop_orphan
 
 
 class OpenDatadir:
@@ -18,6 +20,7 @@ class OpenDatadir:
         self._datadir = Datadir.claim(path)
         self._kernel: Kernel | None = None
         try:
+            self._datadir.require_without("regtest", "a bitcoind")
             self.recovered = self._datadir.dirty or reindex
             self._datadir.mark_dirty()
             self._kernel = Kernel(self._datadir.path, reindex=self.recovered)
@@ -54,5 +57,59 @@ class OpenDatadir:
             if kernel is not None:
                 kernel.close()
                 self._datadir.mark_clean()
+        finally:
+            self._datadir.release()
+
+
+class OpenNode:
+    """The same for a bitcoind: a child process of the one that holds the folder."""
+
+    def __init__(self, path: Path, binary: Path, *, reindex: bool) -> None:
+        """Claim ``path`` and start its node. One that outlived its owner is stopped first; if the
+        last one was not stopped in order, or on request, its databases are rebuilt."""
+        self._pid = os.getpid()
+        self._datadir = Datadir.claim(path)
+        self._process: NodeProcess | None = None
+        try:
+            self._datadir.require_without("chainstate", "the embedded node")
+            if stop_orphan(self._datadir.path, ours=self._datadir.dirty):
+                self._datadir.mark_clean()
+            self.recovered = self._datadir.dirty or reindex
+            self._datadir.mark_dirty()
+            self._process = NodeProcess(binary, self._datadir.path, reindex=self.recovered)
+        except BaseException:
+            self._datadir.release()
+            raise
+
+    @property
+    def process(self) -> NodeProcess:
+        """ChainError in a fork of the process that opened it, once it is closed, or once the node
+        has ended by itself."""
+        if os.getpid() != self._pid:
+            raise ChainError("a forked process cannot use its parent's chain: open another datadir")
+        if self._process is None:
+            raise ChainError(f"the chain in {self._datadir.path} is closed: open it again")
+        self._process.require_running()
+        return self._process
+
+    def close(self) -> None:
+        """Stop the node, mark the folder clean, let it go. Nothing happens the second time.
+
+        ChainError if it did not stop in order: the marker stays, the next opening rebuilds. So
+        does the marker of a node that was killed before.
+        """
+        if os.getpid() != self._pid:
+            return
+        process, self._process = self._process, None
+        try:
+            if process is not None:
+                lived = process.running
+                if process.stop():
+                    self._datadir.mark_clean()
+                elif lived:
+                    raise ChainError(
+                        f"bitcoind on {self._datadir.path} did not stop in order: its databases"
+                        " are rebuilt when it is opened"
+                    )
         finally:
             self._datadir.release()

@@ -1,9 +1,9 @@
 """A MODEL of what Bitcoin Core 31 relays by default. No node judged anything said here.
 
 It covers versions, sizes, output and input shapes, dust, fees, replacement, TRUC and cluster
-limits. It leaves out what only a script interpreter can see in legacy and version 0 spends
-(low S, strict encodings, minimal IF, clean stack); for Taproot those are consensus anyway.
-Reasons use Core's words.
+limits. It leaves out what only a script interpreter can see: in legacy and version 0 spends low S,
+strict encodings, minimal IF and clean stack (for Taproot those are consensus anyway), in all of
+them minimal pushes, upgradable NOPs and keys of unknown type. Reasons use Core's words.
 """
 
 from collections.abc import Sequence

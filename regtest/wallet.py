@@ -73,19 +73,8 @@ class Wallet:
 
         ``without`` are coins promised elsewhere. ChainError if all of them do not suffice.
         """
-        taken = {outpoint_key(point) for point in without}
-        coins: list[Coin] = []
-        for utxo in self.utxos():
-            if outpoint_key(utxo.coin.outpoint) in taken:
-                continue
-            coins.append(utxo.coin)
-            if sum(coin.sats for coin in coins) >= needs(len(coins)):
-                return tuple(coins)
-        held = sum(coin.sats for coin in coins)
-        raise ChainError(
-            f"the wallet of {self.address()} holds {held} spendable sats and needs"
-            f" {needs(max(len(coins), 1))}: mine to it, wait for maturity, or ask for less"
-        )
+        coins = [utxo.coin for utxo in self.utxos()]
+        return gathered(coins, needs, without, f"the wallet of {self.address()}")
 
     def sign(self, tx: CTransaction, spent: Sequence[CTxOut], aux_rand: bytes) -> CTransaction:
         """``tx`` with the inputs signed that this wallet owns; others keep their witness.
@@ -125,6 +114,29 @@ class Wallet:
             outputs = [*outputs, txout(change, change_script)]
         tx = transaction([txin(coin.outpoint) for coin in coins], outputs)
         return self.sign(tx, [coin.output for coin in coins], aux_rand)
+
+
+def gathered(
+    coins: Sequence[Coin],
+    needs: Callable[[int], int],
+    without: Collection[COutPoint],
+    owner: str,
+) -> tuple[Coin, ...]:
+    """The first n of ``coins``, those ``without`` left out, that hold ``needs(n)`` sats."""
+    taken = {outpoint_key(point) for point in without}
+    chosen: list[Coin] = []
+    held = 0
+    for coin in coins:
+        if outpoint_key(coin.outpoint) in taken:
+            continue
+        chosen.append(coin)
+        held += coin.sats
+        if held >= needs(len(chosen)):
+            return tuple(chosen)
+    raise ChainError(
+        f"{owner} holds {held} spendable sats and needs {needs(max(len(chosen), 1))}: mine to it,"
+        " wait for maturity, or ask for less"
+    )
 
 
 def _commitment(number: int) -> bytes | None:

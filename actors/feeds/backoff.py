@@ -28,16 +28,24 @@ class Backoff:
         """A connection ended (or was never made) after ``healthy_s`` seconds of data."""
         self._failures = 1 if healthy_s >= HEALTHY_S else self._failures + 1
 
+    def renewing(self, healthy_s: float) -> None:
+        """A connection is to be replaced while it works: at once if it was healthy so far."""
+        self._failures = 0 if healthy_s >= HEALTHY_S else self._failures + 1
+
     def delay_s(self, now_s: float) -> float:
         """Seconds from ``now_s`` (monotonic) to the next attempt, which enters the budget."""
         at = now_s
         if self._failures:
-            # The exponent stops where the cap has long been reached.
-            step = BASE_S * 2 ** min(self._failures - 1, 16)
-            at += min(CAP_S, step) * self._uniform(0.5, 1.0)
+            at += step_s(self._failures) * self._uniform(0.5, 1.0)
         if self._attempts:
             at = max(at, self._attempts[-1] + SPACING_S)
         if len(self._attempts) == BUDGET:
             at = max(at, self._attempts[0] + BUDGET_S)
         self._attempts.append(at)
         return at - now_s
+
+
+def step_s(failures: int) -> float:
+    """The longest wait after so many failures in a row, at least one."""
+    # The exponent stops where the cap has long been reached.
+    return float(min(CAP_S, BASE_S * 2 ** min(failures - 1, 16)))

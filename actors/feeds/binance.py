@@ -6,13 +6,13 @@ restart on reconnect.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
-from actors.feeds.adapter import Adapter, Book
+from actors.feeds.adapter import Adapter, Book, Question, events_of
 from actors.feeds.events import Action, Control, Error, Event, Ignore, Reason, Reject
 from actors.feeds.price_text import get_price, has_size
-from actors.feeds.strict_json import Frame, as_frame, get_frame, get_int, get_text, shown
+from actors.feeds.strict_json import Frame, get_frame, get_int, get_text, shown
 from actors.feeds.venue_time import NS_PER_MS
 from protocol.errors import EncodingError
 
@@ -45,27 +45,36 @@ class Binance(Adapter):
         request = {"method": "SUBSCRIBE", "params": streams, "id": SUBSCRIBE_ID}
         return [json.dumps(request, separators=(",", ":"))]
 
-    def _frame_events(self, frame: Frame, now_ms: int) -> Iterator[Event]:
+    def quote_questions(self, symbols: Sequence[str]) -> list[Question]:
+        """One request for all symbols."""
+        names = ",".join(f"%22{self.symbol_names[symbol]}%22" for symbol in symbols)
+        return [Question(f"/api/v3/ticker/bookTicker?symbols=%5B{names}%5D")]
+
+    def routine_questions(self) -> list[Question]:
+        """The time: no stream of the best bid and ask carries one."""
+        return [Question("/api/v3/time")]
+
+    def _frame_events(self, frame: Frame, now_ms: int) -> list[Event]:
         if "stream" in frame:
             stream = get_text(frame, "stream")
             frame = get_frame(frame, "data")
             name = stream.partition("@")[0].upper()
             if "s" in frame and frame["s"] != name:
-                yield Reject(Reason.SYMBOL, f"stream {shown(stream)} carries {shown(frame['s'])}")
-                return
-        yield self._event(frame, now_ms)
+                what = f"stream {shown(stream)} carries {shown(frame['s'])}"
+                return [Reject(Reason.SYMBOL, what)]
+        return [self._event(frame, now_ms)]
 
     def _event(self, frame: Frame, now_ms: int) -> Event:
         if "e" in frame:
             return self._typed(get_text(frame, "e"), frame, now_ms)
+        if "s" in frame and not _BOOK_KEYS.isdisjoint(frame):
+            return self._book_ticker(frame, now_ms)
         if "result" in frame:
-            return Control(Action.ACK, id_echo=_optional_id(frame))
+            return Control(Action.ACK, symbols=self.symbols, id_echo=_optional_id(frame))
         if "error" in frame:
             return _refusal(get_frame(frame, "error"))
         if "code" in frame:
             return _refusal(frame)
-        if "s" in frame and _BOOK_KEYS & frame.keys():
-            return self._book_ticker(frame, now_ms)
         if "lastUpdateId" in frame:
             return Ignore("partial book depth")
         return Reject(Reason.FRAME, f"no frame of Binance Spot: {shown(sorted(frame))}")
@@ -76,7 +85,7 @@ class Binance(Adapter):
         if kind not in _TRADES:
             return Ignore(shown(kind))
         name = get_text(frame, "s")
-        symbol = self._symbol(name)
+        symbol = self._ours.get(name)
         if symbol is None:
             return self._not_ours(name)
         price, time, trade_id = _TRADES[kind]
@@ -90,7 +99,7 @@ class Binance(Adapter):
 
     def _book_ticker(self, frame: Frame, now_ms: int) -> Event:
         name = get_text(frame, "s")
-        symbol = self._symbol(name)
+        symbol = self._ours.get(name)
         if symbol is None:
             return self._not_ours(name)
         update_id = get_int(frame, "u")
@@ -103,13 +112,9 @@ class Binance(Adapter):
         )
         return self._quote(symbol, book, now_ms)
 
-    def _reply_events(self, value: object, now_ms: int, symbol: str) -> Iterator[Event]:
+    def _reply_events(self, value: object, now_ms: int, symbol: str) -> list[Event]:
         rows = value if isinstance(value, list) else [value]
-        for row in rows:
-            try:
-                yield self._reply_event(as_frame(row), now_ms)
-            except EncodingError as error:
-                yield Reject(Reason.FIELD, str(error))
+        return events_of(rows, lambda row: self._reply_event(row, now_ms))
 
     def _reply_event(self, frame: Frame, now_ms: int) -> Event:
         if not frame:
@@ -119,7 +124,7 @@ class Binance(Adapter):
         if "code" in frame:
             return _refusal(frame)
         name = get_text(frame, "symbol")
-        symbol = self._symbol(name)
+        symbol = self._ours.get(name)
         if symbol is None:
             return self._not_ours(name)
         if "price" in frame:

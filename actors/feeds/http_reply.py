@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
@@ -23,18 +24,37 @@ _STATUS_ACTIONS: Final[Mapping[int, Action]] = {
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """Status, headers (any case) and body of one reply."""
+    """Status, headers (any case) and body of one reply; ``sent_ms`` is when it was asked for."""
 
     status: int
     body: str | bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    sent_ms: int | None = None
+
+    @property
+    def raw(self) -> bytes:
+        """The body as bytes."""
+        return self.body if isinstance(self.body, bytes) else self.body.encode()
+
+    def header(self, name: str) -> str | None:
+        """The value of a header."""
+        wanted = name.lower()
+        return next((v for key, v in self.headers.items() if key.lower() == wanted), None)
 
     def retry_after_s(self) -> int | None:
-        """Seconds of the Retry-After header; None if it is absent or not a number of seconds."""
-        for name, value in self.headers.items():
-            if name.lower() == "retry-after" and value.isascii() and value.isdigit():
-                return int(value) if len(value) <= MAX_RETRY_DIGITS else None
-        return None
+        """Retry-After in seconds; None if it is absent or not a number of seconds."""
+        value = self.header("retry-after") or ""
+        if not (value.isascii() and value.isdigit() and len(value) <= MAX_RETRY_DIGITS):
+            return None
+        return int(value)
+
+    def retry_at_unix(self) -> int | None:
+        """Retry-After as unix seconds; None if it is absent or not an HTTP date."""
+        try:
+            moment = parsedate_to_datetime(self.header("retry-after") or "")
+            return int(moment.timestamp()) if moment.tzinfo is not None else None
+        except (ValueError, OverflowError):
+            return None
 
 
 def http_event(
@@ -53,7 +73,8 @@ def http_event(
     by_status = _STATUS_ACTIONS.get(reply.status, Action.RETRY)
     # A code may say more than "bad request"; it never softens a ban or a rate limit.
     action = by_code if by_code and reply.status == HTTPStatus.BAD_REQUEST else by_status
-    return Error(f"HTTP {reply.status} {message}".strip(), action, code, reply.retry_after_s())
+    text = f"HTTP {reply.status} {message}".strip()
+    return Error(text, action, code, reply.retry_after_s(), reply.retry_at_unix())
 
 
 def _body_error(body: str | bytes) -> tuple[int | None, str]:

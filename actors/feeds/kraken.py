@@ -6,12 +6,22 @@ old.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 from actors.feeds import events as ev
-from actors.feeds.adapter import Adapter, Book
-from actors.feeds.events import Action, Control, Error, Event, Heartbeat, Ignore, Reason, Reject
+from actors.feeds.adapter import Adapter, Book, Memory, Question, events_of
+from actors.feeds.events import (
+    Action,
+    Control,
+    Error,
+    Event,
+    Heartbeat,
+    Ignore,
+    Quote,
+    Reason,
+    Reject,
+)
 from actors.feeds.price_text import get_price, has_size, price_e8
 from actors.feeds.strict_json import (
     Frame,
@@ -27,8 +37,7 @@ from protocol.errors import EncodingError
 
 SUBSCRIBE_ID: Final = 1
 FIRST_PING_ID: Final = 101
-MAX_TRIP_MS: Final = 1_000
-"""A pong slower than this tells nothing about the venue's clock."""
+TICKERS_PER_STATUS: Final = 9
 MAX_ERROR_CHARS: Final = 200
 _STATUSES: Final = frozenset({"online", "maintenance", "cancel_only", "post_only", "limit_only"})
 _THROTTLED: Final = "EService: Throttled: "
@@ -51,6 +60,7 @@ class Kraken(Adapter):
 
     venue = "kraken"
     data_deadline_s = 5.0
+    rest_interval_s = 1.0
     ordered_by_time = True
     symbol_names: ClassVar[Mapping[str, str]] = {
         f"{base}-USD": f"{base}/USD" for base in ("BTC", "ETH", "ADA", "SOL", "USDT")
@@ -64,18 +74,11 @@ class Kraken(Adapter):
         "USDT-USD": ("USDTZUSD", "USDTUSD", "USDT/USD"),
     }
 
-    def __init__(
-        self,
-        symbols: Sequence[str],
-        *,
-        clock_offset_ms: int = 0,
-        last_good: Mapping[str, int] | None = None,
-    ) -> None:
-        super().__init__(symbols, clock_offset_ms=clock_offset_ms, last_good=last_good)
+    def __init__(self, symbols: Sequence[str], memory: Memory | None = None) -> None:
+        super().__init__(symbols, memory)
         self._lasts: dict[str, int] = {}
         self._ping_id = FIRST_PING_ID - 1
         self._pinged_ms: int | None = None
-        self._best_trip_ms = MAX_TRIP_MS
 
     def subscriptions(self) -> list[str]:
         """One subscribe for every change of the best bid or offer (the default is trades only)."""
@@ -95,31 +98,33 @@ class Kraken(Adapter):
         request = {"method": "ping", "req_id": self._ping_id}
         return json.dumps(request, separators=(",", ":"))
 
-    def _frame_events(self, frame: Frame, now_ms: int) -> Iterator[Event]:
-        if "channel" in frame:
-            yield from self._channel(get_text(frame, "channel"), frame, now_ms)
-        elif "method" in frame:
-            yield self._method_event(frame, now_ms)
-        elif "event" in frame:
-            yield Ignore(f"v1 event {shown(frame['event'])}")
-        else:
-            yield Reject(Reason.FRAME, f"no frame of Kraken v2: {shown(sorted(frame))}")
+    def quote_questions(self, symbols: Sequence[str]) -> list[Question]:
+        """One request for all symbols and, now and then, one that tells whether Kraken trades."""
+        pairs = ",".join(s.replace("BTC", "XBT").replace("-", "") for s in symbols)
+        ticker = Question(f"/0/public/Ticker?pair={pairs}")
+        return [*[ticker] * TICKERS_PER_STATUS, Question("/0/public/SystemStatus")]
 
-    def _channel(self, channel: str, frame: Frame, now_ms: int) -> Iterator[Event]:
+    def _frame_events(self, frame: Frame, now_ms: int) -> list[Event]:
+        if "channel" in frame:
+            return self._channel(get_text(frame, "channel"), frame, now_ms)
+        if "method" in frame:
+            return [self._method_event(frame, now_ms)]
+        if "event" in frame:
+            return [Ignore(f"v1 event {shown(frame['event'])}")]
+        return [Reject(Reason.FRAME, f"no frame of Kraken v2: {shown(sorted(frame))}")]
+
+    def _channel(self, channel: str, frame: Frame, now_ms: int) -> list[Event]:
+        if channel == "ticker":
+            return events_of(get_list(frame, "data"), lambda row: self._ticker(row, now_ms))
         if channel == "heartbeat":
-            yield Heartbeat()
-        elif channel == "status":
-            for item in get_list(frame, "data"):
-                yield self._venue_status(get_text(as_frame(item), "system"))
-        elif channel in ("ticker", "trade"):
-            read = self._ticker if channel == "ticker" else self._trade_row
-            for item in get_list(frame, "data"):
-                try:
-                    yield read(as_frame(item), now_ms)
-                except EncodingError as error:
-                    yield Reject(Reason.FIELD, str(error))
-        else:
-            yield Ignore(shown(channel))
+            return [Heartbeat()]
+        if channel == "trade":
+            return events_of(get_list(frame, "data"), lambda row: self._trade_row(row, now_ms))
+        if channel == "status":
+            return events_of(
+                get_list(frame, "data"), lambda row: self._venue_status(get_text(row, "system"))
+            )
+        return [Ignore(shown(channel))]
 
     def _venue_status(self, system: str) -> Control:
         if system not in _STATUSES:
@@ -128,7 +133,7 @@ class Kraken(Adapter):
 
     def _ticker(self, frame: Frame, now_ms: int) -> Event:
         name = get_text(frame, "symbol")
-        symbol = self._symbol(name)
+        symbol = self._ours.get(name)
         if symbol is None:
             return self._not_ours(name)
         last_e8 = get_price(frame, "last")
@@ -142,19 +147,20 @@ class Kraken(Adapter):
                 get_price(frame, "ask"),
                 has_size(frame, "bid_qty") and has_size(frame, "ask_qty"),
                 last_e8,
-                last_is_new=known is not None and known != last_e8,
-                venue_ns=venue_ns,
-                order=venue_ns,
+                known is not None and known != last_e8,
+                venue_ns,
+                None,
+                venue_ns,
             ),
             now_ms,
         )
-        if isinstance(event, ev.Quote):
+        if type(event) is Quote:
             self._lasts[symbol] = last_e8
         return event
 
     def _trade_row(self, frame: Frame, now_ms: int) -> Event:
         name = get_text(frame, "symbol")
-        symbol = self._symbol(name)
+        symbol = self._ours.get(name)
         if symbol is None:
             return self._not_ours(name)
         price, venue_ns = get_price(frame, "price"), get_unix_ns(frame, "timestamp")
@@ -165,46 +171,41 @@ class Kraken(Adapter):
         req_id = frame.get("req_id")
         id_echo = req_id if type(req_id) is int else None
         if frame.get("success") is False or "error" in frame:
-            return _refusal(frame.get("error"))
+            return _refusal(frame.get("error"), frame.get("symbol"))
         if method == "pong":
             venue_ts_ms = get_unix_ns(frame, "time_in") // NS_PER_MS
-            self._sample_clock(id_echo, venue_ts_ms, now_ms)
+            if id_echo == self._ping_id and self._pinged_ms is not None:
+                self.memory.clock.answered(self._pinged_ms, venue_ts_ms, now_ms)
             return Control(Action.ALIVE, id_echo=id_echo, venue_ts_ms=venue_ts_ms)
         if method in ("subscribe", "unsubscribe"):
             if frame.get("success") is not True:
                 raise EncodingError("field success is missing")
-            return Control(Action.ACK, id_echo=id_echo)
+            return Control(Action.ACK, symbols=self._acknowledged(frame), id_echo=id_echo)
         return Ignore(f"method {shown(method)}")
 
-    def _sample_clock(self, ping_id: int | None, venue_ms: int, now_ms: int) -> None:
-        """Keep the clock offset of the fastest round trip: it bounds the offset best."""
-        if ping_id != self._ping_id or self._pinged_ms is None:
-            return
-        trip_ms = now_ms - self._pinged_ms
-        if 0 <= trip_ms <= self._best_trip_ms:
-            self._best_trip_ms = trip_ms
-            self.clock_offset_ms = venue_ms - (self._pinged_ms + now_ms) // 2
+    def _acknowledged(self, frame: Frame) -> tuple[str, ...]:
+        """Kraken acknowledges each symbol in a message of its own."""
+        name = get_text(get_frame(frame, "result"), "symbol")
+        return (self._ours[name],) if name in self._ours else ()
 
-    def _reply_events(self, value: object, now_ms: int, symbol: str) -> Iterator[Event]:
+    def _reply_events(self, value: object, now_ms: int, symbol: str) -> list[Event]:
         frame = as_frame(value)
         refusals = [e for e in get_list(frame, "error") if not _is_warning(e)]
         if refusals:
-            yield _refusal(refusals[0])
-            return
+            return [_refusal(refusals[0])]
         result = get_frame(frame, "result")
         if "unixtime" in result:
             venue_ts_ms = get_int(result, "unixtime") * 1000
-            yield Control(Action.CLOCK_SAMPLE, venue_ts_ms=venue_ts_ms)
-        elif "status" in result:
-            yield self._venue_status(get_text(result, "status"))
-        else:
-            yield from self._pairs(result, now_ms)
-
-    def _pairs(self, result: Frame, now_ms: int) -> Iterator[Event]:
-        for symbol in self.symbols:
-            for name in self.reply_names[symbol]:
-                if name in result:
-                    yield self._pair(symbol, get_frame(result, name), now_ms)
+            return [Control(Action.CLOCK_SAMPLE, venue_ts_ms=venue_ts_ms)]
+        if "status" in result:
+            return [self._venue_status(get_text(result, "status"))]
+        # A result may hold other pairs, in any order: only the names that we know count.
+        return [
+            self._pair(symbol, get_frame(result, name), now_ms)
+            for symbol in self.symbols
+            for name in self.reply_names[symbol]
+            if name in result
+        ]
 
     def _pair(self, symbol: str, row: Frame, now_ms: int) -> Event:
         """One pair of the REST ticker; ask, bid and last are lists that begin with the price."""
@@ -219,10 +220,13 @@ def _is_warning(item: object) -> bool:
     return isinstance(item, str) and item.startswith("W")
 
 
-def _refusal(message: object) -> Error:
+def _refusal(message: object, symbol: object = None) -> Error:
     if not isinstance(message, str):
         raise EncodingError(f"error is not a string: {shown(message)}")
     action = next((a for start, a in _ACTIONS if message.startswith(start)), Action.RETRY)
     until = message.removeprefix(_THROTTLED) if action is Action.STOP_UNTIL else ""
     until_unix = int(until) if until.isascii() and until.isdigit() and len(until) <= 12 else None
-    return Error(shown(message[:MAX_ERROR_CHARS]), action, until_unix=until_unix)
+    text = shown(message[:MAX_ERROR_CHARS])
+    if isinstance(symbol, str) and symbol not in message:
+        text += f" ({shown(symbol)})"
+    return Error(text, action, until_unix=until_unix)

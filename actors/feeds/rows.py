@@ -8,12 +8,12 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
 from typing import Any, Final
 
-from actors.feeds.adapter import Adapter
+from actors.feeds.adapter import Adapter, Memory
 from actors.feeds.events import Event, Kind, Quote
 from actors.feeds.http_reply import HttpReply
+from actors.feeds.offset import VenueClock
 from actors.feeds.products import ADAPTERS, symbol_at
 from actors.feeds.venue_time import NS_PER_MS, unix_ns
 from protocol.errors import EncodingError
@@ -68,11 +68,11 @@ def _adapter(venue: str, row: Row) -> Adapter:
     context = row.get("ctx", {})
     symbol = symbol_at(venue, PRODUCT)
     good = context.get("last_good_e8")
-    return ADAPTERS[venue](
-        context.get("subscribed", [symbol]),
-        clock_offset_ms=context.get("est_offset_ms", 0),
+    memory = Memory(
         last_good={} if good is None else {symbol: good},
+        clock=VenueClock(context.get("est_offset_ms", 0)),
     )
+    return ADAPTERS[venue](context.get("subscribed", [symbol]), memory)
 
 
 def _parse_row(adapter: Adapter, row: Row) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _now_ms(raw: str | bytes) -> int:
 
 
 def _fields(event: Event) -> dict[str, Any]:
-    values = {field.name: getattr(event, field.name) for field in fields(event)}
+    values = {name: getattr(event, name) for name in event.__struct_fields__}
     if isinstance(event, Quote):
         values["mid_e8"] = event.mid_e8
     return {"class": event.kind} | {k: v for k, v in values.items() if v not in (None, ())}

@@ -16,6 +16,7 @@ MAX_BYTES: Final = 2**20
 MAX_DEPTH: Final = 32
 MAX_INT_DIGITS: Final = 20
 SHOWN_CHARS: Final = 60
+WHITE_SPACE: Final = " \t\r\n"
 
 Frame = Mapping[str, object]
 
@@ -92,14 +93,17 @@ def _check_depth(text: str) -> None:
 
 def decode(raw: str | bytes) -> object:
     """The JSON value of a frame; ``EncodingError`` for anything that is not strict JSON."""
-    text = _text(raw)
+    text = _text(raw).strip(WHITE_SPACE)
     if not text:
         raise EncodingError("empty frame")
     _check_depth(text)
     try:
-        return _DECODER.decode(text)
+        value, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError as error:
         raise EncodingError(f"not JSON: {error.msg} at {error.pos}") from None
+    if end != len(text):
+        raise EncodingError(f"not JSON: more data at {end}")
+    return value
 
 
 def as_frame(value: object) -> Frame:

@@ -11,28 +11,35 @@ from protocol.errors import EncodingError
 NS_PER_MS = 10**6
 NS_PER_S = 10**9
 
-_STAMP = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:)([0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|\+00:00)"
-)
+_SECOND = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:)([0-9]{2})")
+_FRACTION_DIGITS = 9
 
 
 @lru_cache(maxsize=64)
-def _minute_s(prefix: str) -> int:
+def _unix_s(text: str) -> int:
+    match = _SECOND.fullmatch(text)
+    if not match or match[2] > "60":
+        raise EncodingError(f"not a UTC time: {shown(text)}")
     try:
-        return timegm(datetime.fromisoformat(prefix + "00").timetuple())
+        minute_s = timegm(datetime.fromisoformat(match[1] + "00").timetuple())
     except ValueError:
-        raise EncodingError(f"no such time: {prefix}") from None
+        raise EncodingError(f"no such time: {text}") from None
+    if minute_s < 0:
+        raise EncodingError(f"time before 1970: {text}")
+    return minute_s + int(match[2])
 
 
 def unix_ns(text: str) -> int:
     """Unix nanoseconds of an RFC 3339 time; a leap second counts as the next one."""
-    match = _STAMP.fullmatch(text)
-    if not match or match[2] > "60":
+    body = text.removesuffix("Z") if text.endswith("Z") else text.removesuffix("+00:00")
+    second, point, fraction = body.partition(".")
+    if body == text or (point and not _is_fraction(fraction)):
         raise EncodingError(f"not a UTC time: {shown(text)}")
-    seconds = _minute_s(match[1]) + int(match[2])
-    if seconds < 0:
-        raise EncodingError(f"time before 1970: {shown(text)}")
-    return seconds * NS_PER_S + int((match[3] or "").ljust(9, "0"))
+    return _unix_s(second) * NS_PER_S + int(fraction.ljust(_FRACTION_DIGITS, "0"))
+
+
+def _is_fraction(text: str) -> bool:
+    return text.isdigit() and text.isascii() and len(text) <= _FRACTION_DIGITS
 
 
 def get_unix_ns(frame: Frame, key: str) -> int:

@@ -25,6 +25,19 @@ def number_bytes(n: int) -> bytes:
     return bytes(encoded)
 
 
+def parse_number(item: bytes) -> int:
+    """The number that Script's arithmetic reads in a stack item of at most four bytes.
+
+    Consensus takes any encoding, -0 and leading zeros too: only policy asks for the minimal one.
+    ScriptError for a longer item.
+    """
+    if len(item) > 4:
+        raise ScriptError(f"a script number has at most 4 bytes, not {len(item)}")
+    magnitude = int.from_bytes(item, "little")
+    sign = 1 << (8 * len(item) - 1) if item else 0
+    return -(magnitude - sign) if magnitude & sign else magnitude
+
+
 def push_data(data: bytes) -> bytes:
     """The shortest script that pushes ``data``, at most 520 bytes (MINIMALDATA)."""
     if len(data) > MAX_PUSH_BYTES:

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from coincurve import PrivateKey, PublicKeyXOnly
+from coincurve import PublicKeyXOnly
 
 from protocol.bitcoin.opcodes import Op
 from protocol.bitcoin.script import check_x_only
-from protocol.crypto.keys import CURVE_ORDER, SecretKey
+from protocol.crypto.keys import SecretKey
 from protocol.crypto.tagged import tagged_hash
 from protocol.errors import ScriptError
 
@@ -124,21 +124,9 @@ def tweak_public(internal_key: bytes, merkle_root: bytes | None = None) -> tuple
     return bytes(point.format()), int(point.parity)
 
 
-def tweak_secret(secret: bytes, merkle_root: bytes | None = None) -> bytes:
-    """The 32-byte secret key of the output key, from the internal key's secret."""
-    d = int.from_bytes(secret)
-    if len(secret) != 32 or not 0 < d < CURVE_ORDER:
-        raise ScriptError("a secret key is 32 bytes between 1 and the curve order - 1")
-    public = PrivateKey(secret).public_key.format(compressed=True)
-    if public[0] == 3:
-        d = CURVE_ORDER - d
-    tweaked = (d + int.from_bytes(tap_tweak(public[1:], merkle_root))) % CURVE_ORDER
-    return tweaked.to_bytes(32)
-
-
 def tweak_key(key: SecretKey, merkle_root: bytes | None = None) -> SecretKey:
     """The key that signs key path spends of the output that ``key`` is the internal key of."""
-    return SecretKey(tweak_secret(key._key.secret, merkle_root))
+    return key.tweaked(tap_tweak(key.public, merkle_root))
 
 
 def p2tr(output_key: bytes) -> bytes:

@@ -1,8 +1,11 @@
 """BIP340 Schnorr keys over coincurve's libsecp256k1."""
 
 from collections.abc import Callable
+from typing import Any
 
 from coincurve import PrivateKey, PublicKeyXOnly
+from coincurve._libsecp256k1 import ffi, lib
+from coincurve.context import GLOBAL_CONTEXT
 
 from protocol.errors import SignatureError
 
@@ -12,14 +15,16 @@ CURVE_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D
 class SecretKey:
     """A BIP340 signing key. Never printed, pickled or compared."""
 
-    __slots__ = ("_key", "public")
+    __slots__ = ("_key", "point", "public")
 
     def __init__(self, secret: bytes) -> None:
         """``secret`` is 32 bytes, 1 <= int < curve order; SignatureError otherwise."""
         if len(secret) != 32 or not 0 < int.from_bytes(secret) < CURVE_ORDER:
             raise SignatureError("a secret key is 32 bytes between 1 and the curve order - 1")
         self._key = PrivateKey(secret)
-        self.public: bytes = PublicKeyXOnly.from_secret(secret).format()
+        self.point: bytes = self._key.public_key.format(compressed=True)
+        """33 bytes, with the parity that x-only keys leave out: the form of MuSig2 (BIP327)."""
+        self.public: bytes = self.point[1:]
 
     @staticmethod
     def random_secret(entropy: Callable[[int], bytes]) -> bytes:
@@ -34,6 +39,25 @@ class SecretKey:
     def __reduce__(self) -> str | tuple[object, ...]:
         raise SignatureError("a secret key does not travel: pass the path of its file")
 
+    def tweaked(self, tweak: bytes) -> "SecretKey":
+        """The key of the public key that 32 bytes of ``tweak`` turn this x-only key into (BIP341).
+
+        SignatureError for a tweak that BIP341 refuses, which no hash ever is in practice.
+        """
+        t = int.from_bytes(tweak)
+        if len(tweak) != 32 or t >= CURVE_ORDER:
+            raise SignatureError("a tweak is 32 bytes below the curve order")
+        d = self._key.to_int()
+        even = d if self.point[0] == 2 else CURVE_ORDER - d
+        return SecretKey(((even + t) % CURVE_ORDER).to_bytes(32))
+
+    def keypair(self) -> Any:
+        """libsecp256k1's own structure of this key, for ``protocol.crypto.musig2`` alone."""
+        pair = ffi.new("secp256k1_keypair *")
+        if not lib.secp256k1_keypair_create(GLOBAL_CONTEXT.ctx, pair, self._key.secret):
+            raise SignatureError("libsecp256k1 refuses this secret key")
+        return pair
+
     def sign(self, message: bytes, aux_rand: bytes) -> bytes:
         """The 64-byte BIP340 signature of a 32-byte ``message``; ``aux_rand`` is 32 bytes of fresh
         randomness (32 zero bytes in known-answer tests)."""
@@ -41,6 +65,15 @@ class SecretKey:
             raise SignatureError("BIP340 here signs 32-byte messages with 32 bytes of aux_rand")
         signature: bytes = self._key.sign_schnorr(message, aux_rand)
         return signature
+
+
+def is_public(public: bytes) -> bool:
+    """Whether these are 32 bytes and the x coordinate of a curve point: a key that can sign."""
+    try:
+        PublicKeyXOnly(public)
+    except ValueError:
+        return False
+    return len(public) == 32
 
 
 def verify(public: bytes, message: bytes, signature: bytes) -> bool:

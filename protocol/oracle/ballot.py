@@ -1,15 +1,36 @@
 """The votes of one round, as its aggregator counts them."""
 
+from typing import Any, Generic, Protocol, TypeVar
+
 from protocol.crypto import keys
 from protocol.errors import QuorumError
-from protocol.oracle import evidence
-from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
-from protocol.oracle.proposal import Proposal, Reason, Refusal, Vote
-from protocol.oracle.report import Grade
+from protocol.oracle.evidence import Evidence
+from protocol.oracle.proposal import Reason, Refusal, Vote
+from protocol.oracle.signatures import Signatures
+
+C_co = TypeVar("C_co", covariant=True)
 
 
-class Ballot:
+class Votable(Protocol[C_co]):
+    """A proposal, for one feed or for many."""
+
+    @property
+    def report(self) -> Any:
+        """What is signed: it has ``hash`` and ``encode()``."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further observation can improve it."""
+
+    def certify(self, signatures: Signatures) -> C_co:
+        """The certificate that these signatures make of it."""
+
+
+P = TypeVar("P", bound=Votable[Any])
+
+
+class Ballot(Generic[P]):
     """The proposals shown in one round, the votes for each and the refusals.
 
     Usually there is one proposal. A second one (FULL, after somebody produced the missing
@@ -20,16 +41,16 @@ class Ballot:
         """``opened_ms`` is when the round's first valid observation arrived, unix ms."""
         self.round = round_id
         self.opened_ms = opened_ms
-        self.proposals: dict[bytes, Proposal] = {}
+        self.proposals: dict[bytes, P] = {}
         self.refusals: dict[int, Refusal] = {}
         self._config = config
         self._votes: dict[int, Vote] = {}
 
     @property
     def is_full_shown(self) -> bool:
-        return any(p.report.grade is Grade.FULL for p in self.proposals.values())
+        return any(proposal.is_full for proposal in self.proposals.values())
 
-    def show(self, proposal: Proposal) -> Proposal:
+    def show(self, proposal: P) -> P:
         """Opens the vote on a proposal."""
         self.proposals[proposal.report.hash] = proposal
         return proposal
@@ -49,20 +70,15 @@ class Ballot:
         first = self._votes.setdefault(vote.oracle, vote)
         if first.report_hash == vote.report_hash:
             return None
-        proof = evidence.of_reports(
-            public,
-            self.proposals[first.report_hash].report,
-            first.signature,
-            proposal.report,
-            vote.signature,
-        )
+        other = self.proposals[first.report_hash].report.encode()
+        proof = Evidence(public, other, first.signature, proposal.report.encode(), vote.signature)
         return Refusal(
             Reason.EQUIVOCATION, f"oracle {vote.oracle} has signed two reports of one round", proof
         )
 
-    def certificate(self, excluded: frozenset[int]) -> Certificate | None:
-        """The certificate, once exactly the quorum of oracles that are not excluded has signed one
-        report (of more votes those with the lowest indexes)."""
+    def certificate(self, excluded: frozenset[int]) -> Any:
+        """The certificate or None: made once exactly the quorum of oracles that are not excluded
+        has signed one report (of more votes those with the lowest indexes)."""
         for report_hash, proposal in self.proposals.items():
             signatures = [
                 (oracle, vote.signature)
@@ -70,8 +86,13 @@ class Ballot:
                 if vote.report_hash == report_hash and oracle not in excluded
             ]
             if len(signatures) >= self._config.quorum:
-                return Certificate(proposal.report, tuple(signatures[: self._config.quorum]))
+                return proposal.certify(tuple(signatures[: self._config.quorum]))
         return None
+
+    @property
+    def voters(self) -> frozenset[int]:
+        """The oracles that have signed a proposal of this round."""
+        return frozenset(self._votes)
 
     def failure(self, observers: frozenset[int], excluded: frozenset[int]) -> QuorumError:
         """Why there is no certificate: what every oracle did or did not do."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final, Self
 
+from protocol.crypto import keys
 from protocol.crypto.tagged import tagged_hash
 from protocol.errors import ConfigError, EncodingError
 from protocol.oracle.layout import require_bytes, require_uint
@@ -80,6 +81,9 @@ class OracleConfig:
             raise ConfigError("interval_ms: must be at least 1")
         if self.min_venues == 0:
             raise ConfigError("min_venues: must be at least 1")
+        for index, key in enumerate(self.oracles):
+            if not keys.is_public(key):
+                raise ConfigError(f"oracles[{index}]: {key.hex()} is no curve point, nobody's key")
 
     @property
     def full_observations(self) -> int:
@@ -113,16 +117,23 @@ class OracleConfig:
             )
         )
 
+    @staticmethod
+    def size_of(data: bytes) -> int:
+        """How many bytes the configuration has that ``data`` begins with; EncodingError if they do
+        not begin one."""
+        if len(data) < _HEAD.size:
+            raise EncodingError(f"config: {len(data)} bytes are too few")
+        magic, _, _, n = _HEAD.unpack_from(data)
+        if magic != MAGIC:
+            raise EncodingError(f"config version: magic {magic!r} is unknown, expected CFG1")
+        return _HEAD.size + 32 * int(n) + _TAIL.size
+
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """The configuration of these bytes; EncodingError names the field that is wrong."""
-        if len(data) < _HEAD.size:
-            raise EncodingError(f"config: {len(data)} bytes are too few")
-        magic, genesis_hash, epoch, n = _HEAD.unpack_from(data)
-        if magic != MAGIC:
-            raise EncodingError(f"config version: magic {magic!r} is unknown, expected CFG1")
-        require_bytes("config", data, _HEAD.size + 32 * n + _TAIL.size)
-        keys = data[_HEAD.size : _HEAD.size + 32 * n]
+        require_bytes("config", data, cls.size_of(data))
+        _, genesis_hash, epoch, n = _HEAD.unpack_from(data)
+        oracles = data[_HEAD.size : _HEAD.size + 32 * n]
         quorum, faults, interval, delta, move, age, future, venues = _TAIL.unpack_from(
             data, _HEAD.size + 32 * n
         )
@@ -130,7 +141,7 @@ class OracleConfig:
             return cls(
                 genesis_hash=genesis_hash,
                 epoch=epoch,
-                oracles=tuple(keys[i : i + 32] for i in range(0, len(keys), 32)),
+                oracles=tuple(oracles[i : i + 32] for i in range(0, len(oracles), 32)),
                 quorum=quorum,
                 faults=faults,
                 interval_ms=interval,

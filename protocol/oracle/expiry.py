@@ -23,6 +23,7 @@ MAGIC: Final = b"EXP1"
 SIZE: Final = 190
 TAG: Final = "btcfi/oracle/expiry/v1"
 LAYOUT: Final = Struct(">4s32s32s32sQQQQQQIbBI32s")
+_SLOT: Final = Struct(">32s32s32sQQBI")
 
 
 class Rule(IntEnum):
@@ -71,6 +72,25 @@ class ExpirySlot:
                 f"expiry window {self.window}: a TWAP from round {self.start_round} to"
                 f" {self.target_round} takes 1 to {most} rounds"
             )
+
+    @property
+    def slot_id(self) -> bytes:
+        """32 bytes that name the slot in a sign guard."""
+        packed = _SLOT.pack(
+            self.config_digest,
+            self.feed_id,
+            self.subject,
+            self.start_round,
+            self.target_round,
+            self.rule,
+            self.window,
+        )
+        return tagged_hash("btcfi/oracle/expiry-slot/v1", packed)
+
+
+def exercise_subject(contract_id: bytes, exercise_round: int) -> bytes:
+    """The 32-byte subject of an American contract's expiry; its target is ``exercise_round``."""
+    return tagged_hash("btcfi/exercise/v1", contract_id + exercise_round.to_bytes(8))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,10 +221,15 @@ class ExpiryCertificate:
 
 
 def assemble(
-    config: OracleConfig, slot: ExpirySlot, answers: Mapping[int, tuple[bytes, bytes]]
+    config: OracleConfig,
+    slot: ExpirySlot,
+    answers: Mapping[int, tuple[bytes, bytes]],
+    quorum: int | None = None,
 ) -> ExpiryCertificate:
     """The certificate that the answers of oracles give: each is ``EXP`` bytes and a signature, from
-    the oracle of that index, and may be anything. QuorumError says what is wrong with each."""
+    the oracle of that index, and may be anything. ``quorum`` is a term of the contract, by default
+    the configuration's. QuorumError says what is wrong with each answer."""
+    needed = config.quorum if quorum is None else quorum
     votes: dict[Expiry, list[tuple[int, bytes]]] = {}
     faults = []
     for index, answer in sorted(answers.items()):
@@ -218,11 +243,11 @@ def assemble(
         except (ValueError, TypeError) as error:
             faults.append(f"oracle {index}: {error}")
     for expiry, signatures in votes.items():
-        if len(signatures) >= config.quorum:
-            return ExpiryCertificate(expiry, tuple(signatures[: config.quorum]))
+        if len(signatures) >= needed:
+            return ExpiryCertificate(expiry, tuple(signatures[:needed]))
     valid = sum(map(len, votes.values()))
     raise QuorumError(
-        f"{valid} valid signatures over {len(votes)} expiries, {config.quorum} over one are needed"
+        f"{valid} valid signatures over {len(votes)} expiries, {needed} over one are needed"
         + "".join(f"; {fault}" for fault in faults)
     )
 

@@ -142,6 +142,15 @@ class SignedObservation:
         require_uint("signed observation oracle", self.oracle, 8)
         require_bytes("signed observation signature", self.signature, 64)
 
+    @property
+    def round(self) -> int:
+        return self.observation.round
+
+    @property
+    def prices(self) -> dict[bytes, int]:
+        """The price of each feed in it, 10^-8 USD, by feed id."""
+        return {self.observation.feed_id: self.observation.price_e8}
+
     def verify(self, public: bytes) -> bool:
         """Whether ``public`` (x-only, 32 bytes) signed this observation."""
         return keys.verify(public, self.observation.message, self.signature)

@@ -7,15 +7,16 @@ the signed observations that it must show.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from protocol.errors import QuorumError
 from protocol.oracle import evidence, merkle, quorum
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
-from protocol.oracle.evidence import Evidence
 from protocol.oracle.layout import ZERO32
 from protocol.oracle.observation import Observation, SignedObservation
 from protocol.oracle.report import Grade, Report
+from protocol.oracle.signatures import Signatures
 
 
 class Reason(StrEnum):
@@ -46,6 +47,14 @@ class Reason(StrEnum):
     WITHHELD = "withheld"
     BREAKER = "breaker"
     GUARD = "guard"
+    FLOOD = "flood"
+    MISSING = "missing"
+
+
+class Proof(Protocol):
+    """Evidence, or a certificate or observation, of one feed or of many."""
+
+    def encode(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ class Refusal:
 
     reason: Reason
     detail: str
-    proof: Evidence | Certificate | SignedObservation | None = None
+    proof: Proof | None = None
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
@@ -69,6 +78,23 @@ class Proposal:
     report: Report
     observations: tuple[SignedObservation, ...]
     previous: Certificate | None
+
+    @property
+    def round(self) -> int:
+        return self.report.round
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Those that it brings along."""
+        return () if self.previous is None else (self.previous,)
+
+    @property
+    def is_full(self) -> bool:
+        return self.report.grade is Grade.FULL
+
+    def certify(self, signatures: Signatures) -> Certificate:
+        """The certificate that these signatures make of the report."""
+        return Certificate(self.report, signatures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +115,8 @@ class View:
     """Its own observation of the round."""
     held: Mapping[int, SignedObservation]
     """Every valid observation of the round that reached it, by oracle index; its own among them."""
+    fresh: Mapping[int, SignedObservation]
+    """Those of them that others will still find valid when they judge a proposal."""
     last: Report | None
     """The last certified report."""
     jump: Report | None
@@ -178,6 +206,28 @@ def check_fields(
     if seen.n_venues < config.min_venues:
         return Refusal(Reason.VENUES, f"{who} used {seen.n_venues} venues of {config.min_venues}")
     return None
+
+
+def times(config: OracleConfig, round_id: int, now_ms: int, margin_ms: int = 0) -> tuple[int, int]:
+    """The earliest and latest ``obs_time`` that is valid at ``now_ms``, from 0 on; with a margin,
+    those that remain valid for so long, and for a clock so much behind."""
+    start = config.starts_ms(round_id)
+    earliest = max(start - config.max_age_ms, now_ms + margin_ms - config.max_age_ms, 0)
+    latest = min(start + config.max_age_ms, now_ms - margin_ms + config.future_ms)
+    return earliest, latest
+
+
+def margin_ms(config: OracleConfig) -> int:
+    """How long an observation must remain valid to count in a proposal: long enough for others to
+    judge it. Else a liar could stamp one so that it expires on the way, and the proposal with it.
+    """
+    return min(config.max_age_ms, config.future_ms) // 4
+
+
+def is_fresh(config: OracleConfig, seen: Observation, now_ms: int) -> bool:
+    """Whether a valid observation remains valid for ``margin_ms``."""
+    earliest, latest = times(config, seen.round, now_ms, margin_ms(config))
+    return earliest <= seen.obs_time <= latest
 
 
 def _check_signature(config: OracleConfig, signed: SignedObservation) -> Refusal | None:
@@ -287,7 +337,7 @@ def _check_time(config: OracleConfig, proposal: Proposal, now_ms: int) -> Refusa
         return Refusal(Reason.TIME, f"the report is {time - now_ms} ms ahead of this clock")
     if abs(since_start) > config.max_age_ms:
         return Refusal(Reason.TIME, f"the report is {since_start} ms from the round's start")
-    if time < max(s.observation.obs_time for s in proposal.observations):
+    if time < max((s.observation.obs_time for s in proposal.observations), default=0):
         return Refusal(Reason.TIME, "the report is older than an observation in it")
     return None
 
@@ -308,13 +358,13 @@ def _check_withheld(config: OracleConfig, proposal: Proposal, view: View) -> Ref
     if proposal.report.grade is Grade.FULL:
         return None
     proposed = {s.oracle for s in proposal.observations}
-    withheld = sorted(view.held.keys() - proposed - set(view.excluded))
-    if len(proposed) + len(withheld) < config.full_observations:
+    withheld = sorted(view.fresh.keys() - proposed - set(view.excluded))
+    if not withheld or len(proposed) + len(withheld) < config.full_observations:
         return None
     return Refusal(
         Reason.WITHHELD,
         f"DEGRADED without oracle {withheld[0]}, whose observation is here: FULL is possible",
-        view.held[withheld[0]],
+        view.fresh[withheld[0]],
     )
 
 

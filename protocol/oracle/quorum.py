@@ -9,6 +9,7 @@ from typing import Final
 
 from protocol.errors import ConfigError, QuorumError
 from protocol.oracle.report import Grade
+from protocol.units import U64_MAX
 
 MILLION: Final = 1_000_000
 
@@ -37,6 +38,13 @@ def confidence(prices: Sequence[int], confs: Sequence[int]) -> int:
 def within(a: int, b: int, ppm: int) -> bool:
     """|a - b| <= ppm parts per million of the smaller one, exactly, in integers."""
     return abs(a - b) * MILLION <= ppm * min(a, b)
+
+
+def distance_ppm(a: int, b: int) -> int:
+    """The smallest ppm that they are ``within``; ``U64_MAX`` if one is 0 and the other is not."""
+    if min(a, b) == 0:
+        return 0 if a == b else U64_MAX
+    return -(-abs(a - b) * MILLION // min(a, b))
 
 
 def grade(prices: Sequence[int], faults: int, delta_ppm: int) -> Grade:

@@ -1,16 +1,18 @@
 """What the quorum signs (``RPT1``, 168 bytes): the median of the round's observations."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 from typing import Final, Self
 
-from protocol.crypto.tagged import tagged_hash
+from protocol.crypto.tagged import tagged_hash, tagged_hashes
 from protocol.errors import EncodingError
 from protocol.oracle.layout import EXPO, require_bytes, require_expo, require_uint, unpack
 
 MAGIC: Final = b"RPT1"
 SIZE: Final = 168
+TAG: Final = "btcfi/oracle/report/v1"
 _LAYOUT: Final = Struct(">4s32s32sQQQbBBBQ32s32s")
 
 
@@ -54,7 +56,7 @@ class Report:
     @property
     def hash(self) -> bytes:
         """The 32 bytes that oracles sign; also the link of the next report."""
-        return tagged_hash("btcfi/oracle/report/v1", self.encode())
+        return tagged_hash(TAG, self.encode())
 
     def encode(self) -> bytes:
         """The 168 ``RPT1`` bytes."""
@@ -108,3 +110,8 @@ class Report:
             observations_root=observations_root,
             prev_report_hash=prev_report_hash,
         )
+
+
+def hashes(encoded: Iterable[bytes]) -> list[bytes]:
+    """``Report.hash`` of each of these 168-byte encodings."""
+    return tagged_hashes(TAG, encoded)

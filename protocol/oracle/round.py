@@ -10,18 +10,21 @@ before the key is used. A malicious aggregator can burn a round by showing two p
 round is the remedy, a second signature never is.
 """
 
-from collections.abc import Callable
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from protocol.errors import GuardError, QuorumError
+from protocol.oracle import batch as bat
 from protocol.oracle import observation as obs
 from protocol.oracle import report as rpt
-from protocol.oracle.ballot import Ballot
+from protocol.oracle.ballot import Ballot, P
 from protocol.oracle.certificate import Certificate
-from protocol.oracle.chain import Chain
+from protocol.oracle.chain import AnyChain, C, Chain
 from protocol.oracle.config import OracleConfig
 from protocol.oracle.evidence import Evidence
-from protocol.oracle.inbox import Inbox, forget, oldest_round
+from protocol.oracle.inbox import AnyInbox, Inbox, S, forget, oldest_round
+from protocol.oracle.layout import ZERO32
 from protocol.oracle.observation import Observation, SignedObservation
 from protocol.oracle.price import OraclePrice
 from protocol.oracle.proposal import (
@@ -36,6 +39,8 @@ from protocol.oracle.proposal import (
 )
 from protocol.oracle.quorum import within
 from protocol.oracle.report import Grade, Report
+
+B = TypeVar("B", bound=Ballot[Any])
 
 
 class Guard(Protocol):
@@ -52,10 +57,32 @@ class Guard(Protocol):
     def recall(self, kind: bytes, config_digest: bytes, feed_id: bytes) -> bytes | None:
         """The message of the newest recorded slot of this kind."""
 
+    def record_once(self, kind: bytes, slot: bytes, message: bytes) -> None:
+        """Returns once the message is on disk as the only one ever of this 32-byte slot of this
+        kind; the same message again is allowed. GuardError otherwise."""
+
+    def recall_once(self, kind: bytes, slot: bytes) -> bytes | None:
+        """The message that was recorded for this slot, however long ago."""
+
+
+def require_mode(guard: Guard, config: OracleConfig, kind: bytes, lanes: Sequence[bytes]) -> None:
+    """GuardError if reports of this kind were signed under ``config``: a report of one feed and a
+    batch with that feed would be two signatures for one round, and prove nothing."""
+    for lane in lanes:
+        if guard.recall(kind, config.digest, lane) is not None:
+            raise GuardError(
+                f"this key has signed {kind.decode()} reports under this configuration: to change"
+                " between one feed and a batch of several, rotate to a new epoch"
+            )
+
 
 class OracleNode:
     """One oracle on one feed. ``sign`` maps a 32-byte message to its BIP340 signature and is called
     only after ``guard.record`` has returned. ``last`` is the newest certificate on its disk."""
+
+    observation: ClassVar = SignedObservation
+    proposal: ClassVar = Proposal
+    certificate: ClassVar = Certificate
 
     def __init__(
         self,
@@ -68,17 +95,24 @@ class OracleNode:
     ) -> None:
         self.config = config
         self.feed_id = feed_id
+        self.feeds = (feed_id,)
         self.index = index
         self.inbox = Inbox(config, feed_id)
         self.chain = Chain(config, feed_id, last)
         self._sign = sign
         self._guard = guard
         self._jump: Report | None = None
+        require_mode(guard, config, bat.REPORT_MAGIC, (ZERO32,))
 
     @property
     def last(self) -> Certificate | None:
         """The newest certificate that this node knows."""
         return self.chain.last
+
+    @property
+    def awaits_confirmation(self) -> bool:
+        """Whether the price has jumped and a further FULL round is needed to certify it."""
+        return self._jump is not None
 
     def observe(
         self, round_id: int, price: OraclePrice, evidence_root: bytes, now_ms: int
@@ -124,7 +158,7 @@ class OracleNode:
         if recalled is not None and self.index not in self.inbox.held(report.round):
             self._sign_observation(recalled, now_ms)
         refusal = check_proposal(
-            self.config, self.feed_id, proposal, self._view(report.round), now_ms
+            self.config, self.feed_id, proposal, self._view(report.round, now_ms), now_ms
         )
         if refusal is not None:
             return self._refuse(refusal, report)
@@ -165,13 +199,14 @@ class OracleNode:
         observation = Observation.decode(recorded)
         return observation if observation.round == round_id else None
 
-    def _view(self, round_id: int) -> View:
+    def _view(self, round_id: int, now_ms: int) -> View:
         held = self.inbox.held(round_id)
         own = held.get(self.index)
         last = self.chain.last
         return View(
             own=None if own is None else own.observation,
             held=held,
+            fresh=self.inbox.fresh(round_id, now_ms),
             last=None if last is None else last.report,
             jump=self._jump,
             excluded=self.inbox.convicted.keys(),
@@ -196,7 +231,7 @@ class OracleNode:
         )
 
 
-class AggregatorNode:
+class AnyAggregator(ABC, Generic[S, P, C, B]):
     """Collects observations, proposes a report, assembles the certificate. Trusted with nothing: it
     can only delay, and any oracle can take over.
 
@@ -205,30 +240,25 @@ class AggregatorNode:
     """
 
     def __init__(
-        self,
-        config: OracleConfig,
-        feed_id: bytes,
-        last: Certificate | None = None,
-        wait_ms: int = 50,
+        self, config: OracleConfig, inbox: AnyInbox[S], chain: AnyChain[C], wait_ms: int
     ) -> None:
         self.config = config
-        self.feed_id = feed_id
-        self.inbox = Inbox(config, feed_id)
-        self.chain = Chain(config, feed_id, last)
+        self.inbox = inbox
+        self.chain = chain
         self._wait_ms = wait_ms
-        self._ballots: dict[int, Ballot] = {}
+        self._ballots: dict[int, B] = {}
 
     @property
-    def last(self) -> Certificate | None:
+    def last(self) -> C | None:
         """The newest certificate that this node knows."""
         return self.chain.last
 
-    def receive_observation(self, signed: SignedObservation, now_ms: int) -> Refusal | None:
+    def receive_observation(self, signed: S, now_ms: int) -> Refusal | None:
         """An oracle's observation; the first valid one opens its round."""
         refusal = self.inbox.receive(signed, now_ms)
-        round_id = signed.observation.round
+        round_id: int = signed.observation.round
         if refusal is None and round_id > self.chain.round and round_id not in self._ballots:
-            self._ballots[round_id] = Ballot(self.config, round_id, now_ms)
+            self._ballots[round_id] = self._ballot(round_id, now_ms)
             forget(self._ballots, oldest_round(self.config, now_ms))
         return refusal
 
@@ -237,54 +267,45 @@ class AggregatorNode:
         ballot = self._ballots.get(round_id)
         return None if ballot is None else ballot.opened_ms + self._wait_ms
 
-    def propose(self, round_id: int, now_ms: int) -> Proposal | None:
+    def propose(self, round_id: int, now_ms: int) -> P | None:
         """The proposal to show to all oracles, or None: keep waiting, or the round has one already.
-        QuorumError after the deadline if the observations give no report."""
+        QuorumError after the deadline if the observations give no report, or fewer than a quorum
+        have observed: nobody signs without an observation of its own."""
         ballot = self._ballots.get(round_id)
         if ballot is None or ballot.proposals:
             return None
+        count, needed = len(self.inbox.fresh(round_id, now_ms)), self.config.quorum
         waiting = now_ms < ballot.opened_ms + self._wait_ms
-        if waiting and len(self.inbox.held(round_id)) < self.config.full_observations:
+        if waiting and count < max(needed, self.config.full_observations):
             return None
+        if count < needed:
+            raise QuorumError(f"{count} observations: at least {needed} are needed")
         return self._show(ballot, now_ms)
 
-    def receive_vote(self, vote: Vote) -> Certificate | Refusal | None:
+    def receive_vote(self, vote: Vote) -> C | Refusal | None:
         """The certificate that this vote completes; None while votes are missing, or afterwards."""
         if vote.round <= self.chain.round:
             return None
-        ballot = self._ballots.get(vote.round) or Ballot(self.config, vote.round)
+        ballot = self._ballots.get(vote.round) or self._ballot(vote.round)
         refusal = ballot.receive(vote)
         if refusal is not None:
             if isinstance(refusal.proof, Evidence):
                 self.inbox.convict(refusal.proof)
             return self.inbox.refuse(refusal)
-        certificate = ballot.certificate(self._excluded)
+        certificate: C | None = ballot.certificate(self._excluded)
         if certificate is not None:
             self.receive_certificate(certificate)
         return certificate
 
+    @abstractmethod
     def receive_refusal(
         self, oracle: int, round_id: int, refusal: Refusal, now_ms: int
-    ) -> Proposal | None:
+    ) -> P | None:
         """An oracle's refusal. Learns from its proof: evidence, a newer certificate, or an
-        observation that did not arrive here; returns the FULL proposal that this one makes
+        observation that did not arrive here; returns the better proposal that this one makes
         possible, if any."""
-        if isinstance(refusal.proof, Evidence):
-            self.inbox.convict(refusal.proof)
-        elif isinstance(refusal.proof, Certificate):
-            self.receive_certificate(refusal.proof)
-        elif isinstance(refusal.proof, SignedObservation):
-            self.receive_observation(refusal.proof, now_ms)
-        ballot = self._ballots.get(round_id)
-        if ballot is None or oracle >= len(self.config.oracles):
-            return None
-        ballot.refusals[oracle] = refusal
-        full = len(self.inbox.held(round_id)) >= self.config.full_observations
-        if refusal.reason is not Reason.WITHHELD or ballot.is_full_shown or not full:
-            return None
-        return self._show(ballot, now_ms)
 
-    def receive_certificate(self, certificate: Certificate) -> Refusal | None:
+    def receive_certificate(self, certificate: C) -> Refusal | None:
         """Adopts a valid newer certificate and forgets the rounds up to it."""
         refusal = self.chain.adopt(certificate, self.inbox)
         forget(self._ballots, self.chain.round + 1)
@@ -296,15 +317,64 @@ class AggregatorNode:
 
     def failure(self, round_id: int) -> QuorumError:
         """To raise or show when the round is given up: which oracle was missing or refused, why."""
-        ballot = self._ballots.get(round_id) or Ballot(self.config, round_id)
+        ballot = self._ballots.get(round_id) or self._ballot(round_id)
         return ballot.failure(frozenset(self.inbox.held(round_id)), self._excluded)
 
     @property
     def _excluded(self) -> frozenset[int]:
         return frozenset(self.inbox.convicted)
 
-    def _show(self, ballot: Ballot, now_ms: int) -> Proposal:
-        observations = tuple(self.inbox.held(ballot.round).values())
+    @abstractmethod
+    def _ballot(self, round_id: int, opened_ms: int = 0) -> B:
+        """An empty one."""
+
+    @abstractmethod
+    def _show(self, ballot: B, now_ms: int) -> P:
+        """Opens the vote on what the observations give; QuorumError if they give nothing."""
+
+
+class AggregatorNode(AnyAggregator[SignedObservation, Proposal, Certificate, Ballot[Proposal]]):
+    """The aggregator of one feed."""
+
+    observation: ClassVar = SignedObservation
+    proposal: ClassVar = Proposal
+    certificate: ClassVar = Certificate
+
+    def __init__(
+        self,
+        config: OracleConfig,
+        feed_id: bytes,
+        last: Certificate | None = None,
+        wait_ms: int = 50,
+    ) -> None:
+        super().__init__(config, Inbox(config, feed_id), Chain(config, feed_id, last), wait_ms)
+        self.feed_id = feed_id
+        self.feeds = (feed_id,)
+
+    def receive_refusal(
+        self, oracle: int, round_id: int, refusal: Refusal, now_ms: int
+    ) -> Proposal | None:
+        """Better is FULL: a withheld observation makes it possible."""
+        if isinstance(refusal.proof, Evidence):
+            self.inbox.convict(refusal.proof)
+        elif isinstance(refusal.proof, Certificate):
+            self.receive_certificate(refusal.proof)
+        elif isinstance(refusal.proof, SignedObservation):
+            self.receive_observation(refusal.proof, now_ms)
+        ballot = self._ballots.get(round_id)
+        if ballot is None or oracle >= len(self.config.oracles):
+            return None
+        ballot.refusals[oracle] = refusal
+        full = len(self.inbox.fresh(round_id, now_ms)) >= self.config.full_observations
+        if refusal.reason is not Reason.WITHHELD or ballot.is_full_shown or not full:
+            return None
+        return self._show(ballot, now_ms)
+
+    def _ballot(self, round_id: int, opened_ms: int = 0) -> Ballot[Proposal]:
+        return Ballot(self.config, round_id, opened_ms)
+
+    def _show(self, ballot: Ballot[Proposal], now_ms: int) -> Proposal:
+        observations = tuple(self.inbox.fresh(ballot.round, now_ms).values())
         time = max([now_ms, *(s.observation.obs_time for s in observations)])
         report = propose(
             self.config, self.feed_id, ballot.round, observations, self.chain.head_hash, time

@@ -7,12 +7,9 @@ from actors.config import DEMO, load
 from actors.keyfile import create_key, load_key
 from protocol.errors import ConfigError
 
-PRODUCTION = DEMO.with_name("production.toml")
 
-
-def test_both_shipped_files_load():
+def test_the_shipped_file_loads():
     assert load(DEMO).venues.simulated
-    assert not load(PRODUCTION).venues.simulated
 
 
 @pytest.mark.parametrize(

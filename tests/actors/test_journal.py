@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.files import open_locked
 from actors.journal import MAX_RECORD, Journal, SignGuard
 from protocol.errors import GuardError
 from protocol.oracle.round import OracleNode
@@ -382,6 +383,301 @@ def test_killed_between_any_two_steps_nothing_is_signed_twice(path: Path, crash_
         else:
             sign_off(guard, 5, b"the first message of round 5")
         assert guard.seq == 2
+
+
+def fill(path: Path, rounds: int = 40) -> None:
+    """Two lanes with many rounds and two expiries: six records count, the last of all included."""
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        guard.record_once(b"EXP1", b"\x01" * 32, b"expiry one")
+        for round_id in range(rounds):
+            sign_off(guard, round_id, b"observation %d" % round_id)
+            sign_off(guard, round_id, b"report %d" % round_id, kind=b"RPT1")
+        guard.record_once(b"EXP1", b"\x02" * 32, b"expiry two")
+
+
+def assert_remembers(path: Path, rounds: int = 40, **options: int) -> None:
+    with closing(SignGuard.open(path, PUBLIC, peers_seq=2 * rounds + 2, **options)) as guard:
+        assert guard.seq == 2 * rounds + 2
+        assert guard.recall(b"OBS1", CONFIG, FEED) == b"observation %d" % (rounds - 1)
+        assert guard.recall_once(b"EXP1", b"\x01" * 32) == b"expiry one"
+        assert guard.recall_once(b"EXP1", b"\x02" * 32) == b"expiry two"
+        with pytest.raises(GuardError, match="the first one stands"):
+            guard.record_once(b"EXP1", b"\x01" * 32, b"another expiry one")
+        with pytest.raises(GuardError, match=f"another RPT1|round {rounds - 1}"):
+            sign_off(guard, rounds - 1, b"another report", kind=b"RPT1")
+        with pytest.raises(GuardError, match="is over"):
+            sign_off(guard, 3, b"observation 3")
+
+
+def test_a_slot_without_order_is_filled_once_for_ever(path: Path) -> None:
+    one, two = b"\x01" * 32, b"\x02" * 32
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        guard.record_once(b"EXP1", two, b"late slot first")
+        guard.record_once(b"EXP1", one, b"early slot second")
+        guard.record_once(b"EXN1", one, b"another kind")
+        size = path.stat().st_size
+        guard.record_once(b"EXP1", two, b"late slot first")
+        assert (guard.seq, path.stat().st_size) == (3, size)
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        for slot, message in ((one, b"early slot second"), (two, b"late slot first")):
+            assert guard.recall_once(b"EXP1", slot) == message
+            with pytest.raises(GuardError, match="another EXP1 was recorded for slot"):
+                guard.record_once(b"EXP1", slot, b"something else")
+        assert guard.recall_once(b"EXP1", b"\x03" * 32) is None
+        with pytest.raises(GuardError, match="4-byte"):
+            guard.record_once(b"EXP1", one[1:], b"short")
+
+
+@pytest.mark.parametrize(("first", "second"), [(b"RPT1", b"BAT1"), (b"BAT1", b"RPT1")])
+def test_one_configuration_signs_prices_alone_or_in_batches(
+    path: Path, first: bytes, second: bytes
+) -> None:
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        sign_off(guard, 1, b"a report", kind=first)
+        sign_off(guard, 1, b"an observation")
+        with pytest.raises(GuardError, match=f"signs no {second.decode()}: rotate"):
+            guard.record(second, CONFIG, bytes(32), 2, b"the other mode")
+        guard.record(second, b"\x55" * 32, FEED, 2, b"another epoch")
+    with (
+        closing(SignGuard.open(path, PUBLIC, compact_at=1)) as guard,
+        pytest.raises(GuardError, match="rotate to a new epoch"),
+    ):
+        guard.record(second, CONFIG, FEED, 3, b"after a restart and a compaction")
+
+
+def test_compaction_keeps_what_counts(path: Path) -> None:
+    fill(path)
+    before = path.stat().st_size
+    assert_remembers(path, compact_at=before - 1)
+    assert path.stat().st_size < before / 5
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert_remembers(path)
+    with closing(SignGuard.open(path, PUBLIC, compact_at=1)) as guard:
+        sign_off(guard, 40, b"observation 40")
+        assert guard.seq == 83
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        assert (guard.seq, guard.recall(b"OBS1", CONFIG, FEED)) == (83, b"observation 40")
+
+
+def test_a_guard_that_signs_for_years_stays_small(path: Path) -> None:
+    with closing(SignGuard.open(path, PUBLIC, fsync=lambda _: None, compact_at=4096)) as guard:
+        for round_id in range(2_000):
+            sign_off(guard, round_id, b"observation" * 10)
+            assert path.stat().st_size <= 4096
+        assert guard.seq == 2_000
+
+
+def test_a_guard_of_many_expiries_is_not_compacted_over_and_over(path: Path) -> None:
+    """What is left may be larger than the limit: the next compaction waits until it has doubled."""
+    synced = 0
+
+    def fsync(_fd: int) -> None:
+        nonlocal synced
+        synced += 1
+
+    with closing(SignGuard.open(path, PUBLIC, fsync=fsync, compact_at=4096)) as guard:
+        for number in range(400):
+            guard.record_once(b"EXP1", number.to_bytes(32), bytes(190))
+        assert 400 <= synced < 400 + 3 * 8
+    with closing(SignGuard.open(path, PUBLIC)) as guard:
+        assert all(guard.recall_once(b"EXP1", n.to_bytes(32)) == bytes(190) for n in range(400))
+
+
+@pytest.mark.parametrize("damage", ["count", "gap", "backwards", "twice", "empty"])
+def test_a_damaged_compacted_part_is_found(path: Path, damage: str) -> None:
+    def entry(seq: int, round_id: int, feed: bytes = FEED) -> bytes:
+        return seq.to_bytes(8) + b"OBS1" + CONFIG + feed + round_id.to_bytes(8) + b"m"
+
+    def marker(count: int) -> bytes:
+        return b"compacted " + count.to_bytes(4)
+
+    other = b"\x77" * 32
+    SignGuard.open(path, PUBLIC).close()
+    records = {
+        "count": [marker(2), entry(5, 1)],
+        "gap": [marker(1), entry(5, 1), entry(7, 2)],
+        "backwards": [marker(2), entry(5, 1), entry(4, 1, other)],
+        "twice": [marker(2), entry(4, 2), entry(5, 1)],
+        "empty": [marker(0), entry(2, 1)],
+    }[damage]
+    write(path, *records)
+    with pytest.raises(GuardError, match="damaged"):
+        SignGuard.open(path, PUBLIC)
+
+
+REWRITER = """
+import os, signal, sys
+from pathlib import Path
+from actors.journal import SignGuard
+
+path, crash_at = Path(sys.argv[1]), int(sys.argv[2])
+steps = 0
+
+def step():
+    global steps
+    steps += 1
+    if steps == crash_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def crashing(name):
+    call = getattr(os, name)
+    def crash(*arguments, **options):
+        step()
+        if name == "write" and steps + 1 == crash_at:
+            arguments = arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2]
+        done = call(*arguments, **options)
+        step()
+        return done
+    setattr(os, name, crash)
+
+for name in ("open", "write", "replace", "close", "unlink"):
+    crashing(name)
+fsync = os.fsync
+def sync(fd):
+    step()
+    fsync(fd)
+    step()
+SignGuard.open(path, b"\\x11" * 32, fsync=sync, compact_at=1).close()
+print(steps)
+"""
+
+
+def rewrite_in_child(path: Path, crash_at: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", REWRITER, str(path), str(crash_at)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+
+
+def test_killed_at_any_step_of_a_compaction_nothing_is_forgotten(tmp_path: Path) -> None:
+    """SIGKILL before and after every system call: the old file is found, or the new one."""
+    model = tmp_path / "model"
+    fill(model)
+    old = model.read_bytes()
+    whole = tmp_path / "whole"
+    whole.write_bytes(old)
+    run = rewrite_in_child(whole, 0)
+    steps = int(run.stdout)
+    new = whole.read_bytes()
+    assert steps >= 14, "open, write, fsync, replace, close, fsync of the folder: each twice"
+    found = []
+    for crash_at in range(1, steps + 1):
+        path = tmp_path / f"crash-{crash_at}"
+        path.write_bytes(old)
+        path.chmod(0o600)
+        assert rewrite_in_child(path, crash_at).returncode == -9
+        found.append(path.read_bytes())
+        assert found[-1] in (old, new), f"step {crash_at}"
+        assert_remembers(path)
+        assert_remembers(path, compact_at=1)
+        assert path.read_bytes() == new
+    assert old in found
+    assert new in found
+
+
+@pytest.mark.parametrize("failing", range(1, 5))
+def test_a_disk_that_fails_during_a_compaction_stops_the_guard(path: Path, failing: int) -> None:
+    """Opening syncs file and folder, compacting the new file and the folder: each may fail."""
+    fill(path)
+    calls = 0
+
+    def fsync(fd: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise OSError(errno.EIO, "Input/output error")
+        os.fsync(fd)
+
+    with pytest.raises(GuardError, match="Input/output error"):
+        SignGuard.open(path, PUBLIC, fsync=fsync, compact_at=1)
+    assert calls == failing
+    assert_remembers(path)
+
+
+def test_a_full_disk_stops_a_compaction_and_every_signature(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(path)
+    guard = SignGuard.open(path, PUBLIC, compact_at=path.stat().st_size)
+
+    def no_room(_fd: int, data: bytes) -> int:
+        if len(data) > 300:  # the records fit, the new file does not
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(_fd, data)
+
+    real = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", no_room)
+        with pytest.raises(GuardError, match="No space left on device; nothing more is recorded"):
+            sign_off(guard, 40, b"observation 40")
+        with pytest.raises(GuardError, match="open it again"):
+            sign_off(guard, 41, b"observation 41")
+    guard.close()
+    with closing(SignGuard.open(path, PUBLIC, compact_at=1)) as guard:
+        assert guard.recall(b"OBS1", CONFIG, FEED) == b"observation 40"
+        sign_off(guard, 41, b"observation 41")
+
+
+def test_nobody_slips_in_while_the_file_is_replaced(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, between and after the steps a second opener finds the file locked; one that opened
+    the old file in time gets its lock too late."""
+    fill(path)
+    refusals, early = [], []
+    replace = Path.replace
+
+    def watched(draft: Path, target: Path) -> Path:
+        for moment in ("before", "after"):
+            with pytest.raises(GuardError, match="in use"):
+                SignGuard.open(path, PUBLIC)
+            refusals.append(moment)
+            if moment == "before":
+                early.append(os.open(path, os.O_RDWR))
+                replace(draft, target)
+        return target
+
+    monkeypatch.setattr(Path, "replace", watched)
+    guard = SignGuard.open(path, PUBLIC, compact_at=1)
+    assert refusals == ["before", "after"]
+    with pytest.raises(GuardError, match="in use"):
+        SignGuard.open(path, PUBLIC)
+    stale = early[0]
+    monkeypatch.setattr(os, "open", lambda *_: stale)
+    with pytest.raises(GuardError, match="in use"):
+        open_locked(path)
+    monkeypatch.undo()
+    guard.close()
+    assert_remembers(path)
+
+
+def test_a_copy_that_runs_elsewhere_is_refused_by_what_peers_saw(path: Path) -> None:
+    """The copy has its own lock. Whichever of the two signs first, the other one is behind."""
+    fill(path)
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    original, second = SignGuard.open(path, PUBLIC), SignGuard.open(copy, PUBLIC)
+    sign_off(original, 40, b"observation 40")
+    with pytest.raises(GuardError, match="an old copy"):
+        second.require_seq(original.seq)
+    with pytest.raises(GuardError, match="open it again"):
+        sign_off(second, 40, b"a contradiction")
+    original.close()
+    second.close()
+    with pytest.raises(GuardError, match="an old copy"):
+        SignGuard.open(copy, PUBLIC, peers_seq=83)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 2_000])
+def test_a_truncated_guard_is_refused_by_what_peers_saw(path: Path, size: int) -> None:
+    fill(path)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(GuardError, match="peers have seen 82: an old copy"):
+        SignGuard.open(path, PUBLIC, peers_seq=82)
 
 
 def test_the_lock_dies_with_its_process(path: Path) -> None:

@@ -98,6 +98,7 @@ def view_of(own: SignedObservation | None, *held: SignedObservation, **changes: 
     fields: dict[str, Any] = {
         "own": None if own is None else own.observation,
         "held": {s.oracle: s for s in known},
+        "fresh": {s.oracle: s for s in known},
         "last": None,
         "jump": None,
         "excluded": frozenset(),
@@ -123,6 +124,7 @@ class MemoryGuard:
     def __init__(self) -> None:
         self.log: list[bytes] = []
         self._newest: dict[bytes, tuple[int, bytes]] = {}
+        self._once: dict[bytes, bytes] = {}
 
     def next_seq(self) -> int:
         return len(self.log) + 1
@@ -142,6 +144,15 @@ class MemoryGuard:
     def recall(self, kind: bytes, config_digest: bytes, feed_id: bytes) -> bytes | None:
         newest = self._newest.get(kind + config_digest + feed_id)
         return None if newest is None else newest[1]
+
+    def record_once(self, kind: bytes, slot: bytes, message: bytes) -> None:
+        if kind + slot not in self._once:
+            self.log.append(message)
+        if self._once.setdefault(kind + slot, message) != message:
+            raise GuardError(f"{kind.decode()}: another message was signed for this slot")
+
+    def recall_once(self, kind: bytes, slot: bytes) -> bytes | None:
+        return self._once.get(kind + slot)
 
 
 class Network:

@@ -96,4 +96,4 @@ def test_two_killed_oracles_mean_no_certificate_and_a_refund(tmp_path):
     assert report["payout_sats"] == 0
     assert names(report) == ["FUND", "REFUND"]
     kept = {path.name for path in Path(tmp_path / "run").iterdir()}
-    assert {"oracles", "aggregator", "coordinator", "keys"} <= kept
+    assert {"network", "coordinator", "keys"} <= kept

@@ -3,15 +3,16 @@
 import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from itertools import count
+from itertools import count as count_from
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection, broadcast
-from websockets.http11 import Request, Response
 
+from actors.feeds.simulated.http import Reply, compact
+from actors.feeds.simulated.market import Market, decimal
 from actors.feeds.simulated.path import E8, PricePath
-from actors.feeds.simulated.venue import Market, SimulatedVenue, decimal
+from actors.feeds.simulated.venue import SimulatedVenue
 
 MESSAGES_PER_S: Final = 5
 TRADE_EVERY: Final = 5
@@ -34,9 +35,9 @@ class SimulatedBinance(SimulatedVenue):
         self, path: PricePath, now_ms: Callable[[], int], products: Sequence[str], tick_s: float
     ) -> None:
         super().__init__(path, now_ms, products, tick_s)
-        self._update_ids = count(400_900_217)
-        self._trade_ids = count(3_301_234_567)
-        self._ticks = count()
+        self._update_ids = count_from(400_900_217)
+        self._trade_ids = count_from(3_301_234_567)
+        self._ticks = count_from()
         self._symbols = {p.replace("-USD", "USDT"): p for p in self.products if p != "USDT-USD"}
         self._streams: defaultdict[str, set[ServerConnection]] = defaultdict(set)
         self._combined: set[ServerConnection] = set()
@@ -47,10 +48,54 @@ class SimulatedBinance(SimulatedVenue):
     def _fair_e8(self, product: str, at_ms: int) -> int:
         return self.path.usdt_price_e8(product, at_ms)
 
-    def _check_path(self, socket: ServerConnection, request: Request) -> Response | None:
-        if request.path.startswith("/stream"):
-            return None
-        return super()._check_path(socket, request)
+    def skip(self, count: int) -> None:
+        """The update ids go on from here plus ``count``."""
+        self._update_ids = count_from(next(self._update_ids) + count)
+
+    def shut_down(self) -> None:
+        """Announce that the server is about to go down."""
+        event = {"e": "serverShutdown", "E": self._now_ms()}
+        broadcast(self._clients - self._combined, compact(event))
+        broadcast(self._combined, compact({"stream": "!serverShutdown", "data": event}))
+
+    def _is_stream_path(self, path: str) -> bool:
+        return path.startswith(("/stream", self.url_path))
+
+    def _get(self, path: str, query: dict[str, str], introduced: bool) -> Reply:
+        match path:
+            case "/api/v3/ping":
+                return _weighed({})
+            case "/api/v3/time":
+                return _weighed({"serverTime": self._now_ms() - self.latency_ms})
+            case "/api/v3/ticker/bookTicker" | "/api/v3/ticker/price":
+                return self._ticker(path.endswith("price"), query)
+        return Reply("<html><body><h2>404 Not found</h2></body></html>", 404)
+
+    def _ticker(self, price_only: bool, query: dict[str, str]) -> Reply:
+        try:
+            names = json.loads(query["symbols"]) if "symbols" in query else [query["symbol"]]
+        except (KeyError, ValueError):
+            return Reply({"code": -1100, "msg": "Illegal characters found in a parameter."}, 400)
+        if not all(name in self._symbols for name in names):
+            return Reply({"code": -1121, "msg": "Invalid symbol."}, 400)
+        rows = [self._rest_row(name, price_only) for name in names]
+        return _weighed(rows if "symbols" in query else rows[0])
+
+    def _rest_row(self, symbol: str, price_only: bool) -> dict[str, str]:
+        market = self.market(self._symbols[symbol], self._now_ms())
+        symbol = self._named(symbol)
+        if price_only:
+            return {"symbol": symbol, "price": decimal(market.last_e8)}
+        return {
+            "symbol": symbol,
+            "bidPrice": decimal(market.bid_e8),
+            "bidQty": decimal(market.bid_size_e8),
+            "askPrice": decimal(market.ask_e8),
+            "askQty": decimal(market.ask_size_e8),
+        }
+
+    def _named(self, symbol: str) -> str:
+        return symbol.replace("USDT", "USDC") if self.faults.wrong_symbol else symbol
 
     async def _greet(self, socket: ServerConnection) -> None:
         assert socket.request is not None
@@ -73,7 +118,8 @@ class SimulatedBinance(SimulatedVenue):
         if len(heard) > MESSAGES_PER_S and heard[-1] - heard[0] < 1000:
             await socket.close(1008, "Too many requests")
             return
-        await socket.send(json.dumps(self._answer(socket, message), separators=(",", ":")))
+        if not self.faults.unconfirmed:
+            await socket.send(compact(self._answer(socket, message)))
 
     def _answer(self, socket: ServerConnection, message: str | bytes) -> dict[str, Any]:
         try:
@@ -92,7 +138,8 @@ class SimulatedBinance(SimulatedVenue):
             }
         if method not in ("SUBSCRIBE", "UNSUBSCRIBE"):
             return {"code": 2, "msg": _UNKNOWN_METHOD.format(method)}
-        if not isinstance(names, list) or not all(map(self._is_stream, names)):
+        known = isinstance(names, list) and all(map(self._is_stream, names))
+        if not known or self.faults.refused:
             return {"error": {"code": 2, "msg": "Invalid request: invalid stream"}, "id": number}
         for name in names:
             change = (
@@ -120,7 +167,7 @@ class SimulatedBinance(SimulatedVenue):
     def _book_ticker(self, symbol: str, market: Market) -> dict[str, Any]:
         return {
             "u": next(self._update_ids),
-            "s": symbol,
+            "s": self._named(symbol),
             "b": decimal(market.bid_e8),
             "B": decimal(market.bid_size_e8),
             "a": decimal(market.ask_e8),
@@ -132,7 +179,7 @@ class SimulatedBinance(SimulatedVenue):
         return {
             "e": "aggTrade",
             "E": now_ms,
-            "s": symbol,
+            "s": self._named(symbol),
             "a": trade_id,
             "p": decimal(market.last_e8),
             "q": decimal(market.ask_size_e8),
@@ -147,7 +194,11 @@ class SimulatedBinance(SimulatedVenue):
         sockets = self._streams.get(stream, set())
         wrapped = sockets & self._combined
         if sockets - wrapped:
-            broadcast(sockets - wrapped, json.dumps(data, separators=(",", ":")))
+            broadcast(sockets - wrapped, compact(data))
         if wrapped:
             frame = {"stream": stream, "data": data}
-            broadcast(wrapped, json.dumps(frame, separators=(",", ":")))
+            broadcast(wrapped, compact(frame))
+
+
+def _weighed(value: Any) -> Reply:
+    return Reply(value, headers={"x-mbx-used-weight-1m": "4"})

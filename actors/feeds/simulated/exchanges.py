@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Final, Self
 
+from actors.feeds.endpoints import Endpoint
 from actors.feeds.simulated.binance import SimulatedBinance
 from actors.feeds.simulated.coinbase import SimulatedCoinbase
 from actors.feeds.simulated.kraken import SimulatedKraken
@@ -26,7 +27,8 @@ class SimulatedExchanges:
     """Binance, Coinbase and Kraken on loopback, all following the path of ``seed``.
 
     A context manager: the servers run in a thread with its own event loop from enter to exit.
-    ``now_ms`` is the clock that frames and prices follow; it is called in that thread.
+    ``now_ms`` is the clock that frames and prices follow; it is called in that thread. The ports
+    are free ones, or ``base_port`` and the two after it; OSError if one is taken.
     """
 
     def __init__(
@@ -36,17 +38,20 @@ class SimulatedExchanges:
         *,
         products: Sequence[str] = ("BTC-USD",),
         tick_ms: int = 20,
+        base_port: int = 0,
     ) -> None:
         self.path = PricePath(seed)
         listed = tuple(dict.fromkeys([*products, USDT_USD]))
         self.binance = SimulatedBinance(self.path, now_ms, listed, tick_ms / 1000)
         self.coinbase = SimulatedCoinbase(self.path, now_ms, listed, tick_ms / 1000)
         self.kraken = SimulatedKraken(self.path, now_ms, listed, tick_ms / 1000)
+        self._base_port = base_port
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._faults: list[Exception] = []
         self.urls: dict[str, str] = {}
+        self.endpoints: dict[str, Endpoint] = {}
 
     @property
     def venues(self) -> tuple[SimulatedVenue, ...]:
@@ -89,10 +94,12 @@ class SimulatedExchanges:
     async def _serve(self, ready: "Future[None]") -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         try:
-            for venue in self.venues:
-                await venue.start()
+            for number, venue in enumerate(self.venues):
+                await venue.start(self._base_port and self._base_port + number)
                 self.urls[venue.name] = venue.url
-        except OSError as error:
+                self.endpoints[venue.name] = Endpoint(venue.url, venue.rest_url)
+        except (OSError, OverflowError) as error:
+            await asyncio.gather(*(venue.stop() for venue in self.venues))
             ready.set_exception(error)
             return
         tickers = [asyncio.create_task(venue.run()) for venue in self.venues]

@@ -3,12 +3,15 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from email.utils import formatdate
 from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection, broadcast
 
+from actors.feeds.simulated.http import Reply, compact
+from actors.feeds.simulated.market import Market, decimal, stamp
 from actors.feeds.simulated.path import E8, PricePath
-from actors.feeds.simulated.venue import Market, SimulatedVenue, decimal, stamp
+from actors.feeds.simulated.venue import SimulatedVenue
 
 HEARTBEAT_MS: Final = 1000
 CONNECTION_ID: Final = 18_125_794_168_470_749_634
@@ -20,9 +23,7 @@ def number(value_e8: int) -> str:
     return text + "0" if text.endswith(".") else text
 
 
-def compact(value: Any) -> str:
-    """JSON without spaces."""
-    return json.dumps(value, separators=(",", ":"))
+REST_NAMES: Final = {"XBTUSD": "XXBTZUSD", "ETHUSD": "XETHZUSD", "USDTUSD": "USDTZUSD"}
 
 
 class SimulatedKraken(SimulatedVenue):
@@ -42,6 +43,7 @@ class SimulatedKraken(SimulatedVenue):
         self._pairs = {product.replace("-", "/"): product for product in self.products}
         self._tickers: defaultdict[str, set[ServerConnection]] = defaultdict(set)
         self._spoke_ms = 0
+        self._skew_ms = 0
 
     def status_frame(self) -> str:
         """The status channel's frame for the current ``system``."""
@@ -53,10 +55,53 @@ class SimulatedKraken(SimulatedVenue):
         }
         return compact({"channel": "status", "type": "update", "data": [data]})
 
+    def skip(self, count: int) -> None:
+        """The ticker channel has no sequence numbers; its times move by ``count`` ms."""
+        self._skew_ms += count
+
+    def _get(self, path: str, query: dict[str, str], introduced: bool) -> Reply:
+        now_ms = self._now_ms()
+        match path:
+            case "/0/public/Time":
+                at_s = now_ms // 1000
+                return _result({"unixtime": at_s, "rfc1123": formatdate(at_s, usegmt=True)})
+            case "/0/public/SystemStatus":
+                return _result({"status": self.system, "timestamp": stamp(now_ms)[:19] + "Z"})
+            case "/0/public/Ticker":
+                return self._rest_ticker(query.get("pair", "").split(","), now_ms)
+        return Reply({"error": ["EGeneral:Unknown method"]})
+
+    def _rest_ticker(self, pairs: list[str], now_ms: int) -> Reply:
+        """Kraken answers under names of its own, unless it was asked with a slash."""
+        rows = {}
+        for pair in pairs:
+            product = _product(pair)
+            if product not in self.products:
+                return Reply({"error": ["EQuery:Unknown asset pair"]})
+            asked = "ETHUSD" if self.faults.wrong_symbol else pair
+            rows[REST_NAMES.get(asked, asked)] = self._rest_row(self.market(product, now_ms))
+        return _result(rows)
+
+    def _rest_row(self, market: Market) -> dict[str, Any]:
+        bid, ask, last = (decimal(p, 5) for p in (market.bid_e8, market.ask_e8, market.last_e8))
+        return {
+            "a": [ask, "1", "1.000"],
+            "b": [bid, "1", "1.000"],
+            "c": [last, "0.00009443"],
+            "v": ["0.78648221", "163.28908096"],
+            "p": [last, last],
+            "t": [35, 3276],
+            "l": [bid, bid],
+            "h": [ask, ask],
+            "o": last,
+        }
+
     async def _greet(self, socket: ServerConnection) -> None:
         await socket.send(self.status_frame())
 
     async def _hear(self, socket: ServerConnection, message: str | bytes) -> None:
+        if self.faults.unconfirmed:
+            return
         time_in = stamp(self._now_ms())
         try:
             request = json.loads(message)
@@ -78,7 +123,7 @@ class SimulatedKraken(SimulatedVenue):
             await self._refuse(socket, request, "Channel not supported", at)
             return
         for symbol in map(str, params.get("symbol", [])):
-            if symbol not in self._pairs:
+            if symbol not in self._pairs or self.faults.refused:
                 error = f"Currency pair not supported {symbol}"
                 await self._refuse(socket, request, error, at, symbol)
             elif request["method"] == "unsubscribe":
@@ -139,7 +184,7 @@ class SimulatedKraken(SimulatedVenue):
         change = market.last_e8 - opened
         sign = "-" if change < 0 else ""
         fields = [
-            f'"symbol":"{symbol}"',
+            f'"symbol":"{symbol.replace("BTC", "XBT") if self.faults.wrong_symbol else symbol}"',
             f'"bid":{number(market.bid_e8)}',
             f'"bid_qty":{decimal(market.bid_size_e8)}',
             f'"ask":{number(market.ask_e8)}',
@@ -152,10 +197,19 @@ class SimulatedKraken(SimulatedVenue):
             f'"change":{sign}{number(abs(change))}',
             f'"change_pct":{sign}{decimal(abs(change) * 100 * E8 // opened, 2)}',
             '"trades":135262',
-            f'"timestamp":"{stamp(market.time_ms)}"',
+            f'"timestamp":"{stamp(market.time_ms + self._skew_ms)}"',
         ]
         return f'{{"channel":"ticker","type":"{kind}","data":[{{{",".join(fields)}}}]}}'
 
 
 def _echo(request: dict[str, Any]) -> dict[str, Any]:
     return {"req_id": request["req_id"]} if "req_id" in request else {}
+
+
+def _result(result: dict[str, Any]) -> Reply:
+    return Reply({"error": [], "result": result})
+
+
+def _product(pair: str) -> str:
+    plain = pair.replace("/", "").replace("XBT", "BTC")
+    return f"{plain.removesuffix('USD')}-USD" if plain.endswith("USD") else ""

@@ -2,54 +2,35 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from http import HTTPStatus
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import ClassVar, Final
+from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from actors.feeds.simulated.faults import Faults
+from actors.feeds.simulated.http import Reply, wrong_response
+from actors.feeds.simulated.market import Market
 from actors.feeds.simulated.path import E8, PricePath
 
 REFRESH_MS: Final = 400
 """An unchanged quote is repeated after this long."""
 DAY_MS: Final = 86_400_000
-EPOCH: Final = datetime(1970, 1, 1)
 HOST: Final = "127.0.0.1"
-
-
-@dataclass(frozen=True, slots=True)
-class Market:
-    """Top of book and last trade of one product at one venue, 10^-8; sizes in 10^-8 of the base."""
-
-    bid_e8: int
-    ask_e8: int
-    last_e8: int
-    bid_size_e8: int
-    ask_size_e8: int
-    buyer_was_taker: bool
-    time_ms: int
-
-
-def stamp(at_ms: int) -> str:
-    """RFC 3339 with microseconds; the digits below the millisecond are made up."""
-    moment = EPOCH + timedelta(milliseconds=at_ms, microseconds=at_ms * 7919 % 1000)
-    return moment.isoformat(timespec="microseconds") + "Z"
-
-
-def decimal(value_e8: int, places: int = 8) -> str:
-    """``value_e8`` with exactly ``places`` decimals."""
-    whole, fraction = divmod(value_e8, E8)
-    return f"{whole}.{fraction:08d}"[: len(str(whole)) + 1 + places]
+CLOSE_TIMEOUT_S: Final = 0.2
 
 
 class SimulatedVenue(ABC):
-    """One exchange as a WebSocket server on loopback. All methods run in its event loop.
+    """One exchange as a WebSocket and HTTP server on loopback. All methods run in its event loop.
 
-    Subclasses hold the wire format: ``_greet``, ``_hear`` (one client message) and ``_tick``.
+    Subclasses hold the wire format: ``_greet``, ``_hear`` (one client message), ``_tick`` and
+    ``_get`` (one REST request). ``faults`` is what it does wrong.
     """
 
     name: ClassVar[str]
@@ -63,38 +44,49 @@ class SimulatedVenue(ABC):
     ) -> None:
         self.path = path
         self.products = tuple(products)
-        self.silent = False
+        self.faults = Faults()
         self.connects = 0
+        self.asked: Counter[str] = Counter()
+        """REST requests by path."""
         self._now_ms = now_ms
         self._tick_s = tick_s
         self._clients: set[ServerConnection] = set()
         self._sent: dict[str, Market] = {}
         self._server: Server | None = None
 
-    async def start(self) -> None:
-        """Listen on a free port of loopback."""
+    async def start(self, port: int = 0) -> None:
+        """Listen on ``port`` of loopback (0: a free one); OSError if it is taken."""
         self._server = await serve(
             self._client,
             HOST,
-            0,
-            process_request=self._check_path,
+            port,
+            process_request=self._answer_http,
             compression=None,
             ping_interval=20,
             ping_timeout=60,
-            close_timeout=1,
+            close_timeout=CLOSE_TIMEOUT_S,
         )
+
+    @property
+    def _port(self) -> int:
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
 
     @property
     def url(self) -> str:
         """Where a client connects."""
-        assert self._server is not None
-        port = self._server.sockets[0].getsockname()[1]
-        return f"ws://{HOST}:{port}{self.url_path}"
+        return f"ws://{HOST}:{self._port}{self.url_path}"
+
+    @property
+    def rest_url(self) -> str:
+        """The base of the REST interface."""
+        return f"http://{HOST}:{self._port}"
 
     async def run(self) -> None:
         """Publish a tick every ``tick_s`` seconds until cancelled."""
         while True:
-            if not self.silent:
+            if not self.faults.silent:
                 self._tick(self._now_ms())
             await asyncio.sleep(self._tick_s)
 
@@ -112,6 +104,23 @@ class SimulatedVenue(ABC):
         """Close every connection; the server goes on listening."""
         await asyncio.gather(*(client.close(code) for client in tuple(self._clients)))
 
+    def reset(self) -> None:
+        """Cut every connection with a TCP reset."""
+        for client in tuple(self._clients):
+            raw = client.transport.get_extra_info("socket")
+            raw.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
+            client.transport.abort()
+
+    def freeze(self) -> None:
+        """Leave every connection half open: nothing is sent on it, nothing read, no pong."""
+        for client in tuple(self._clients):
+            client.transport.pause_reading()
+            self._forget(client)
+
+    @abstractmethod
+    def skip(self, count: int) -> None:
+        """Move the sequence numbers on, or back, by ``count``."""
+
     def market(self, product: str, now_ms: int) -> Market:
         """``product`` at this venue: the path as it was ``latency_ms`` ago, on the venue's grid."""
         at_ms = now_ms - self.latency_ms
@@ -122,9 +131,12 @@ class SimulatedVenue(ABC):
         ask = -(-(price + half) // grid) * grid
         taker_buys = (at_ms // 100 * 2654435761 >> 7) & 1 == 1
         depth = 1 + at_ms // 20 * 48271 % (2 * E8)
-        return Market(
-            bid, ask, ask if taker_buys else bid, depth, 2 * E8 + 2 - depth, taker_buys, at_ms
-        )
+        last = ask if taker_buys else bid
+        if self.faults.crossed:
+            bid, ask = ask, bid
+        if self.faults.one_sided:
+            bid = 0
+        return Market(bid, ask, last, depth, 2 * E8 + 2 - depth, taker_buys, at_ms)
 
     def _fair_e8(self, product: str, at_ms: int) -> int:
         return self.path.price_e8(product, at_ms)
@@ -165,10 +177,26 @@ class SimulatedVenue(ABC):
             self._clients.discard(socket)
             self._forget(socket)
 
-    def _check_path(self, socket: ServerConnection, request: Request) -> Response | None:
-        if request.path.partition("?")[0].startswith(self.url_path or "/"):
-            return None
-        return socket.respond(HTTPStatus.NOT_FOUND, "no such endpoint\n")
+    async def _answer_http(self, socket: ServerConnection, request: Request) -> Response | None:
+        upgrades = "Upgrade" in request.headers
+        if self.faults.status is not None or not upgrades:
+            self.asked[request.path.partition("?")[0]] += not upgrades
+            wrong = await wrong_response(socket, self.faults)
+            return wrong or self._rest(request).response()
+        known = self._is_stream_path(request.path.partition("?")[0])
+        return None if known else socket.respond(HTTPStatus.NOT_FOUND, "no such endpoint\n")
+
+    def _is_stream_path(self, path: str) -> bool:
+        return path.startswith(self.url_path or "/")
+
+    def _rest(self, request: Request) -> Reply:
+        url = urlsplit(request.path)
+        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+        return self._get(url.path, query, "User-Agent" in request.headers)
+
+    @abstractmethod
+    def _get(self, path: str, query: dict[str, str], introduced: bool) -> Reply:
+        """Answer a REST request; ``introduced``: it has a User-Agent."""
 
     async def _greet(self, socket: ServerConnection) -> None:  # noqa: B027 (most venues say nothing)
         """What the venue sends on connect."""

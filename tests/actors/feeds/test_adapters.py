@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from actors.feeds.adapter import Memory, Question
 from actors.feeds.binance import Binance
-from actors.feeds.coinbase import Coinbase
+from actors.feeds.coinbase import AdvancedTrade, Coinbase
 from actors.feeds.events import (
     Action,
     Control,
@@ -20,7 +21,7 @@ from actors.feeds.events import (
 )
 from actors.feeds.http_reply import HttpReply
 from actors.feeds.kraken import Kraken
-from actors.feeds.products import PRODUCTS, symbol_at, symbols_at
+from actors.feeds.products import PRODUCTS, adapter_of, symbol_at, symbols_at
 from protocol.errors import ConfigError
 from protocol.units import E8
 
@@ -124,7 +125,7 @@ class TestJumps:
             assert isinstance(event, Quote) == (price == "84000.00")
 
     def test_half_and_double_are_no_jump(self):
-        adapter = Binance(["BTC-USDT"], last_good={"BTC-USDT": 84_000 * E8})
+        adapter = Binance(["BTC-USDT"], Memory({"BTC-USDT": 84_000 * E8}))
         assert isinstance(only(adapter.parse(book_ticker(1, "41999.99", "42000.01"), NOW)), Quote)
         assert isinstance(only(adapter.parse(book_ticker(2, "83999.99", "84000.01"), NOW)), Quote)
 
@@ -208,12 +209,10 @@ class TestKraken:
         assert event.action is Action.ALIVE
         ping = json.loads(adapter.ping(NOW - 3_900))
         adapter.parse(json.dumps({**pong, "req_id": ping["req_id"]}), NOW - 3_500)
-        assert adapter.clock_offset_ms == -400, "a slower round trip must not win"
-        fresh = Kraken(["BTC-USD"])
-        ping = json.loads(fresh.ping(NOW - 3_900))
-        fresh.parse(json.dumps({**pong, "req_id": ping["req_id"]}), NOW - 3_500)
-        assert fresh.clock_offset_ms == 3_300
-        assert fresh.renewed().clock_offset_ms == 3_300
+        assert adapter.memory.clock.offset_ms == 3_300, "the newest contradicts the old"
+        adapter.parse(json.dumps({**pong, "req_id": 7}), NOW)
+        assert adapter.memory.clock.offset_ms == 3_300, "nobody asked"
+        assert adapter.renewed().memory.clock.offset_ms == 3_300
 
     @pytest.mark.parametrize(
         ("error", "action"),
@@ -251,6 +250,22 @@ class TestCoinbase:
         assert heartbeat(10, NOW + 60_000) is None
         assert heartbeat(11, NOW + 2_000) is None
         assert heartbeat(11, NOW + 2_001) is Action.STALLED
+
+    def test_a_product_by_rest_says_whether_it_trades(self):
+        body = {"id": "BTC-USD", "quote_currency": "USD", "status": "online"}
+        for flag, status in (
+            ("post_only", "not-trading"),
+            ("cancel_only", "not-trading"),
+            ("trading_disabled", "not-trading"),
+            ("auction_mode", "auction"),
+            ("limit_only", "online"),
+        ):
+            adapter = Coinbase(["BTC-USD"])
+            event = only(adapter.parse_reply(HttpReply(200, json.dumps(body | {flag: True})), NOW))
+            assert (event.action, event.status) == (Action.VENUE_STATUS, status)
+            # What REST says closes the stream, and the connections to come.
+            after = only(adapter.renewed().parse(coinbase_ticker(1), NOW))
+            assert isinstance(after, Quote) == (status == "online")
 
     def test_status_and_auction_close_one_product(self):
         adapter = Coinbase(["BTC-USD"])
@@ -314,6 +329,9 @@ class TestReplies:
             (451, '{"code":0,"msg":"restricted"}', {}, Action.STOP_UNTIL, None),
             (429, "{}", {"Retry-After": "٣"}, Action.BACKOFF, None),
             (429, "{}", {"Retry-After": "9" * 30}, Action.BACKOFF, None),
+            (429, "{}", {"Retry-After": "-1"}, Action.BACKOFF, None),
+            (403, "<html>blocked</html>", {}, Action.BACKOFF, None),
+            (502, "<html>bad gateway</html>", {}, Action.RETRY, None),
             (504, '{"code":-1007,"msg":"Timeout"}', {}, Action.RETRY, None),
             (418, '{"code":-1121,"msg":"x"}', {}, Action.STOP_UNTIL, None),
         ],
@@ -324,6 +342,23 @@ class TestReplies:
         assert (event.action, event.retry_after_s) == (action, wait_s)
 
     @pytest.mark.parametrize(
+        ("value", "at"),
+        [
+            ("Fri, 25 Sep 2026 18:48:26 GMT", 1_790_362_106),
+            ("Friday, 25-Sep-26 18:48:26 GMT", 1_790_362_106),
+            ("25 Sep 2026", None),
+            ("Fri, 31 Feb 2026 18:48:26 GMT", None),
+            ("9" * 5000, None),
+            ("tomorrow", None),
+            ("", None),
+        ],
+    )
+    def test_retry_after_may_be_a_date(self, value, at):
+        reply = HttpReply(418, "{}", {"retry-after": value})
+        event = only(Binance(["BTC-USDT"]).parse_reply(reply, NOW))
+        assert (event.retry_after_s, event.until_unix) == (None, at)
+
+    @pytest.mark.parametrize(
         "adapter", [Binance(["BTC-USDT"]), Coinbase(["BTC-USD"]), Kraken(["BTC-USD"])]
     )
     def test_html_candles_and_nulls_with_status_200(self, adapter):
@@ -331,6 +366,76 @@ class TestReplies:
             events = adapter.parse_reply(HttpReply(200, body), NOW)
             assert events
             assert all(isinstance(event, Reject) for event in events)
+
+
+class TestAcknowledgements:
+    """A partial acknowledgement names what is subscribed."""
+
+    def test_binance_confirms_the_request(self):
+        ack = only(Binance(["BTC-USDT", "ETH-USDT"]).parse('{"result":null,"id":1}', NOW))
+        assert ack.symbols == ("BTC-USDT", "ETH-USDT")
+
+    def test_coinbase_lists_the_products(self):
+        channels = [
+            {"name": "heartbeat", "product_ids": ["ETH-USD", "BTC-USD"]},
+            {"name": "ticker", "product_ids": ["ETH-USD", ["BTC-USD"]]},
+        ]
+        frame = json.dumps({"type": "subscriptions", "channels": channels})
+        assert only(Coinbase(["BTC-USD", "ETH-USD"]).parse(frame, NOW)).symbols == ("ETH-USD",)
+
+    def test_advanced_trade_lists_the_products(self):
+        subscriptions = [{"subscriptions": {"ticker": ["BTC-USD"], "heartbeats": ["heartbeats"]}}]
+        head = {"channel": "subscriptions", "timestamp": "2026-09-25T17:48:26Z", "sequence_num": 1}
+        frame = json.dumps({**head, "events": subscriptions})
+        assert only(AdvancedTrade(["BTC-USD", "ETH-USD"]).parse(frame, NOW)).symbols == ("BTC-USD",)
+
+    def test_kraken_confirms_each_symbol(self):
+        frame = {"method": "subscribe", "success": True, "result": {"symbol": "ETH/USD"}}
+        ack = only(Kraken(["BTC-USD", "ETH-USD"]).parse(json.dumps(frame), NOW))
+        assert ack.symbols == ("ETH-USD",)
+
+
+class TestQuestions:
+    def test_binance(self):
+        adapter = Binance(["BTC-USDT", "ETH-USDT"])
+        path = "/api/v3/ticker/bookTicker?symbols=%5B%22BTCUSDT%22,%22ETHUSDT%22%5D"
+        assert adapter.quote_questions(adapter.symbols) == [Question(path)]
+        assert adapter.routine_questions() == [Question("/api/v3/time")]
+
+    def test_coinbase(self):
+        question = Question("/products/ETH-USD/ticker", "ETH-USD")
+        assert Coinbase(["BTC-USD", "ETH-USD"]).quote_questions(["ETH-USD"]) == [question]
+        paths = [question.path for question in Coinbase(["BTC-USD"]).routine_questions()]
+        assert paths == ["/time", "/products/BTC-USD"]
+
+    def test_advanced_trade(self):
+        path = "/api/v3/brokerage/market/product_book?product_id=BTC-USD&limit=1"
+        adapter = AdvancedTrade(["BTC-USD"])
+        assert adapter.quote_questions(["BTC-USD"]) == [Question(path, "BTC-USD")]
+        assert adapter.routine_questions() == []
+
+    def test_kraken_asks_for_its_status_too(self):
+        adapter = Kraken(["BTC-USD", "ADA-USD"])
+        first, *_, last = adapter.quote_questions(adapter.symbols)
+        assert (first.path, last.path) == (
+            "/0/public/Ticker?pair=XBTUSD,ADAUSD",
+            "/0/public/SystemStatus",
+        )
+
+
+def test_advanced_trade_subscribes_to_its_heartbeats():
+    channels = [json.loads(text)["channel"] for text in AdvancedTrade(["BTC-USD"]).subscriptions()]
+    assert channels == ["ticker", "heartbeats"]
+    with pytest.raises(ConfigError, match="only coinbase"):
+        adapter_of("kraken", "advanced-trade")
+    assert adapter_of("coinbase", "advanced-trade") is AdvancedTrade
+
+
+def test_single_venue_mode_subscribes_elsewhere_only_to_the_rate():
+    assert symbols_at("binance", ["BTC-USD"], ["binance"]) == ("BTC-USDT",)
+    assert symbols_at("kraken", ["BTC-USD"], ["binance"]) == ("USDT-USD",)
+    assert symbols_at("kraken", ["BTC-USD"], ["kraken"]) == ("BTC-USD",)
+    assert symbols_at("coinbase", ["BTC-USD"], ["kraken"]) == ()
 
 
 def test_products_and_symbols():

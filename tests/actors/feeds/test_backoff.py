@@ -53,3 +53,22 @@ def test_many_failures_do_not_overflow():
         now_s += backoff.delay_s(now_s)
         backoff.ended(0.0)
     assert backoff.delay_s(now_s) == CAP_S
+
+
+def test_a_healthy_connection_is_renewed_at_once():
+    backoff = Backoff(upper)
+    for now_s in (0.0, 100.0, 200.0):
+        backoff.delay_s(now_s)
+        backoff.ended(0.0)
+    backoff.renewing(60.0)
+    assert backoff.delay_s(300.0) == 0.0
+
+
+def test_a_venue_that_always_asks_for_a_new_connection_is_slowed_down():
+    backoff, now_s, seen = Backoff(upper), 0.0, []
+    for _ in range(10):
+        delay_s = backoff.delay_s(now_s)
+        now_s += delay_s
+        seen.append(delay_s)
+        backoff.renewing(0.5)
+    assert seen[-1] == CAP_S

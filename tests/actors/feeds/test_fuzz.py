@@ -54,7 +54,7 @@ def render(venue, bid, ask):
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=50)
 @given(st.sampled_from(VENUES), st.integers(1, U64_MAX - 1), st.data())
 def test_parse_is_the_inverse_of_render(venue, bid, data):
     # On Coinbase the last price (here the bid) must be near the mid.
@@ -165,7 +165,7 @@ def test_damaged_frames(venue, damage):
                 check(adapter.parse_reply(HttpReply(200, damaged), NOW), damaged)
 
 
-@settings(max_examples=200)
+@settings(max_examples=50)
 @given(st.sampled_from(VENUES), st.binary(max_size=200) | st.text(max_size=200))
 def test_noise(venue, raw):
     (event,) = adapter_of(venue).parse(raw, NOW)

@@ -1,6 +1,7 @@
 """Price text to integers: exact, strict, and the inverse of rendering."""
 
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+import re
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,17 @@ def test_rounding_is_half_even_as_decimal_has_it(digits, places, exponent):
             price_e8(literal)
     else:
         assert price_e8(literal) == int(exact)
+
+
+@given(st.text("0123456789.-+e _١²", max_size=24))
+def test_exactly_the_rule_of_the_fixtures_is_accepted(text):
+    rule = re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,18})?", text)
+    exact = rule and Decimal(text).scaleb(8, Context(prec=60)).to_integral_value(ROUND_HALF_EVEN)
+    if rule is None or exact > U64_MAX:
+        with pytest.raises(EncodingError):
+            price_e8(text)
+    else:
+        assert price_e8(text) == int(exact)
 
 
 @pytest.mark.parametrize(

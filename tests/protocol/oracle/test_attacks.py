@@ -1,12 +1,17 @@
 """Rounds under attack: liars, equivocators, replays and bad aggregators."""
 
+import inspect
+import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from protocol.errors import QuorumError
+from protocol.errors import EncodingError, QuorumError
+from protocol.oracle import proposal as proposal_module
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.evidence import Evidence
+from protocol.oracle.expiry import ExpirySlot, Rule, expiry_of
 from protocol.oracle.observation import SignedObservation
 from protocol.oracle.proposal import Proposal, Reason, Refusal, Vote
 from protocol.oracle.report import Grade
@@ -61,36 +66,6 @@ def test_a_drifting_liar_is_bounded_by_half_of_delta() -> None:
     assert degraded and full
     assert degraded.report.price_e8 - PRICE <= PRICE * 2_500 // 1_000_000
     assert full.report.price_e8 == PRICE
-
-
-def test_a_clock_an_hour_ahead_counts_as_missing_and_stops_nobody() -> None:
-    network = Network()
-    network.observe({0: PRICE, 1: PRICE + 2})
-    ahead = sign(
-        2, replace(observed(2, config=network.config).observation, obs_time=T0 + 3_600_000)
-    )
-    for node in (*network.nodes, network.aggregator):
-        assert reason(node.receive_observation(ahead, NOW)) is Reason.FUTURE
-    assert proposed(network).report.observers == 0b011
-
-
-def test_invented_sources_are_no_consensus() -> None:
-    """Names count for nothing; only the configuration's keys sign."""
-    strangers = [replace(observed(i), oracle=j) for i, j in ((3, 0), (4, 1), (5, 2))]
-    aggregator = AggregatorNode(CONFIG, FEED_ID)
-    for stranger in strangers:
-        assert reason(aggregator.receive_observation(stranger, NOW)) is Reason.SIGNATURE
-    assert aggregator.propose(ROUND, NOW) is None
-
-
-def test_nobody_overwrites_an_oracles_observation() -> None:
-    network = Network()
-    (honest, *_) = network.observe(ALIVE)
-    later = replace(honest.observation, obs_time=T0 + 90, price_e8=1)
-    forged = SignedObservation(0, later, KEYS[1].sign(later.message, AUX))
-    assert reason(network.aggregator.receive_observation(forged, NOW)) is Reason.SIGNATURE
-    assert network.aggregator.inbox.held(ROUND)[0] == honest
-    assert not network.aggregator.inbox.convicted
 
 
 # Equivocation
@@ -378,3 +353,204 @@ def test_an_older_certificate_changes_nothing() -> None:
     assert first and second
     assert network.nodes[0].receive_certificate(first) is None
     assert network.nodes[0].last == second
+
+
+# Copies, uncertified prices, crash points
+
+
+def test_a_copied_observation_moves_nothing_and_shows() -> None:
+    """C repeats what A said, under its own key: legal, visible by its evidence, and no lever."""
+    network = Network()
+    first, *_ = network.observe({0: PRICE, 1: PRICE + 2_000})
+    copy = sign(2, replace(first.observation, seq=7))
+    assert network.aggregator.receive_observation(copy, NOW) is None
+    assert copy.observation.evidence_root == first.observation.evidence_root
+    report = proposed(network).report
+    assert PRICE <= report.price_e8 <= PRICE + 2_000
+
+
+def test_a_barrier_is_not_touched_by_an_uncertified_print() -> None:
+    """All venues flash to a third for one round: the breaker stops it, the expiry never sees it."""
+    network = Network(max_move_ppm=100_000)
+    reports = []
+    for step, price in enumerate((PRICE, PRICE // 3, PRICE, PRICE)):
+        certificate = network.run(dict.fromkeys(range(3), price), ROUND + step)
+        assert (certificate is None) == (step == 1)
+        reports += [] if certificate is None else [certificate.report]
+    slot = ExpirySlot(
+        config_digest=network.config.digest,
+        feed_id=FEED_ID,
+        start_round=ROUND,
+        target_round=ROUND + 3,
+        rule=Rule.TWAP,
+        window=4,
+    )
+    expiry = expiry_of(slot, 600, reports)
+    assert (expiry.low_e8, expiry.high_e8, expiry.rounds) == (PRICE, PRICE, 3)
+    assert expiry.price_e8 == PRICE, "the missing round is no zero and no third of the price"
+
+
+@pytest.mark.parametrize("dies_at", range(5))
+def test_a_crash_at_any_write_never_leads_to_a_second_signature(dies_at: int) -> None:
+    """SIGKILL just after the n-th record of the guard, before or after the key was used; the venues
+    move, the oracle restarts and does everything again."""
+
+    class Killed(Exception):  # noqa: N818
+        pass
+
+    class Guard(MemoryGuard):
+        armed = True
+
+        def record(self, *slot: Any) -> None:
+            super().record(*slot)
+            if self.armed and len(self.log) > dies_at:
+                self.armed = False
+                raise Killed
+
+    network = Network()
+    network.guards[0] = Guard()
+    network.nodes[0] = network.node(0)
+    for step in range(4):
+        prices = {i: PRICE + 1_000 * step + i for i in range(3)}
+        for _ in range(2):
+            try:
+                network.run(prices, ROUND + step)
+            except Killed:
+                network.nodes[0] = network.node(0, network.aggregator.last)
+                prices = {i: price + 17 for i, price in prices.items()}
+    slots = [message[:76] for message in network.guards[0].log]
+    assert len(slots) == len(set(slots)) > dies_at
+    assert network.aggregator.last is not None
+    assert network.aggregator.last.report.round == ROUND + 3
+
+
+# Each check bites: without it the attack that it stops succeeds
+
+CHECKS = {
+    "_check_identity": lambda r: replace(r, prev_report_hash=b"\1" * 32),
+    "_check_arithmetic": lambda r: replace(r, price_e8=r.price_e8 + 1_000_000),
+    "_check_time": lambda r: replace(r, time=T0 + 6_000),
+}
+
+
+def attack_of(check: str, network: Network, signed: list[SignedObservation]) -> Proposal:
+    """A proposal that nothing but ``check`` refuses."""
+    config = network.config
+    if check in CHECKS:
+        honest = proposal_of(*signed, config=config)
+        return replace(honest, report=CHECKS[check](honest.report))
+    if check == "_check_observations":
+        forged = replace(signed[2], signature=bytes(64))
+        return proposal_of(*signed[:2], forged, config=config)
+    if check == "_check_own":
+        far = [sign(i, replace(signed[i].observation, price_e8=PRICE * 2)) for i in (1, 2)]
+        network.nodes[0] = network.node(0)  # it has heard nobody else yet
+        return proposal_of(signed[0], *far, config=config)
+    if check == "_check_withheld":
+        return proposal_of(*signed[:2], config=config)
+    assert check == "_check_breaker"
+    last = certify(replace(proposal_of(*signed, config=config).report, round=ROUND - 1, price_e8=9))
+    network.nodes[0].receive_certificate(last)
+    return proposal_of(*signed, config=config, previous=last)
+
+
+@pytest.mark.parametrize(
+    ("check", "expected"),
+    [
+        ("_check_identity", Reason.CHAIN),
+        ("_check_observations", Reason.SIGNATURE),
+        ("_check_arithmetic", Reason.MEDIAN),
+        ("_check_time", Reason.TIME),
+        ("_check_own", Reason.DEVIATION),
+        ("_check_withheld", Reason.WITHHELD),
+        ("_check_breaker", Reason.BREAKER),
+    ],
+)
+def test_without_this_check_the_attack_succeeds(
+    check: str, expected: Reason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for removed in (False, True):
+        network = Network()
+        signed = network.observe(ALIVE)
+        attack = attack_of(check, network, signed)
+        if removed:
+            monkeypatch.setattr(proposal_module, check, lambda *_: None)
+        answer = network.nodes[0].receive_proposal(attack, NOW)
+        if removed:
+            assert isinstance(answer, Vote), f"something besides {check} refuses: {answer}"
+        else:
+            assert reason(answer) is expected
+
+
+def test_every_check_of_a_proposal_is_tried_above() -> None:
+    source = inspect.getsource(proposal_module.check_proposal)
+    named = set(re.findall(r"_check_\w+", source))
+    marks = test_without_this_check_the_attack_succeeds.pytestmark  # type: ignore[attr-defined]
+    tried = {row[0] for row in marks[0].args[1]}
+    assert named == tried
+
+
+# The known bad aggregator: what an arithmetic mean over source names did, line by line
+
+
+@pytest.mark.parametrize(("lie_bps", "mean_moved_bps"), [(769, 256)])
+def test_known_bad_1_one_liar_moves_the_mean_of_three(lie_bps: int, mean_moved_bps: int) -> None:
+    lie = PRICE + PRICE * lie_bps // 10_000
+    mean = (PRICE + PRICE + lie) // 3
+    assert (mean - PRICE) * 10_000 // PRICE == mean_moved_bps
+    certificate = Network().run({0: PRICE, 1: PRICE, 2: lie})
+    assert certificate is not None and certificate.report.price_e8 == PRICE
+
+
+def test_known_bad_2_one_liar_of_two_moves_the_mean_by_half() -> None:
+    lie = PRICE + PRICE * 1_053 // 10_000
+    assert ((PRICE + lie) // 2 - PRICE) * 10_000 // PRICE == 526
+    network = Network()
+    network.observe({0: PRICE, 2: lie})
+    with pytest.raises(QuorumError, match="wait for a further one"):
+        network.aggregator.propose(ROUND, NOW)
+
+
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), -1, 2**64, "NaN", None, True])
+def test_known_bad_3_nan_is_no_price(price: Any) -> None:
+    with pytest.raises(EncodingError, match="observation price_e8"):
+        observed(0, price)
+
+
+def test_known_bad_4_two_invented_sources_are_no_consensus() -> None:
+    """Two keys that the configuration does not list, under whatever index they claim."""
+    aggregator = AggregatorNode(CONFIG, FEED_ID)
+    for key, index in ((5, 0), (6, 1), (5, 5), (6, 6)):
+        message = observed(0).observation
+        invented = SignedObservation(index, message, KEYS[key].sign(message.message, AUX))
+        refused = reason(aggregator.receive_observation(invented, NOW))
+        assert refused is (Reason.SIGNATURE if index < 3 else Reason.SIGNER)
+    assert aggregator.propose(ROUND, NOW + 1_000) is None
+
+
+def test_known_bad_5_a_later_time_does_not_overwrite_an_honest_source() -> None:
+    network = Network()
+    honest = network.observe(ALIVE)[0]
+    for time in (T0 + 11, T0 + 900):
+        later = replace(honest.observation, obs_time=time, price_e8=PRICE * 2, seq=99)
+        for key in (1, 5):
+            forged = SignedObservation(0, later, KEYS[key].sign(later.message, AUX))
+            assert reason(network.aggregator.receive_observation(forged, NOW)) is Reason.SIGNATURE
+    assert network.aggregator.inbox.held(ROUND)[0] == honest
+    assert proposed(network).report.price_e8 == PRICE + 2_000
+
+
+def test_known_bad_6_one_outlier_stops_nobody() -> None:
+    certificate = Network().run({0: PRICE, 1: PRICE + 10, 2: PRICE * 12 // 10})
+    assert certificate is not None and certificate.report.price_e8 == PRICE + 10
+    assert certificate.report.grade is Grade.FULL
+
+
+def test_known_bad_7_one_timestamp_an_hour_ahead_stops_nobody() -> None:
+    network = Network()
+    network.observe({0: PRICE, 1: PRICE + 10})
+    ahead = observed(2, config=network.config, obs_time=T0 + 3_600_000)
+    for node in (*network.nodes, network.aggregator):
+        assert reason(node.receive_observation(ahead, NOW)) is Reason.FUTURE
+    certificate = network.vote(proposed(network), (0, 1), NOW)
+    assert certificate is not None and certificate.report.price_e8 == PRICE + 5

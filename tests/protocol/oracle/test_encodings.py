@@ -129,7 +129,7 @@ BAD_FIELDS = {
     "grade 0": (Report.decode, patched(RPT, 93, b"\0"), "grade 0 is unknown"),
     "grade 3": (Report.decode, patched(RPT, 93, b"\3"), "grade 3 is unknown"),
     "report n_obs": (Report.decode, patched(RPT, 94, b"\2"), "n_obs"),
-    "evidence version": (Evidence.decode, patched(EVIDENCE, 0, b"EVI2"), "evidence version"),
+    "evidence version": (Evidence.decode, patched(EVIDENCE, 0, b"EVI3"), "evidence version"),
     "config version": (OracleConfig.decode, patched(CONFIG.encode(), 0, b"CFG2"), "version"),
     "quorum 0": (OracleConfig.decode, patched(CONFIG.encode(), 137, b"\0"), "config quorum"),
     "feed expo": (Feed.decode, Feed("BTC/USD").encode()[:-1] + b"\xf7", "feed expo"),

@@ -1,9 +1,19 @@
 """The Merkle tree against its definition, and its paths against every other position."""
 
+import numpy as np
 import pytest
 
 from protocol.errors import EncodingError
-from protocol.oracle.merkle import leaf, node, path, root, root_from_path
+from protocol.oracle.merkle import (
+    leaf,
+    leaves_of,
+    node,
+    path,
+    root,
+    root_from_path,
+    root_of,
+    roots,
+)
 
 LEAVES = [leaf(bytes([i])) for i in range(9)]
 
@@ -44,3 +54,31 @@ def test_positions_outside() -> None:
             path(LEAVES[:3], index)
         with pytest.raises(EncodingError, match="outside 3 leaves"):
             root_from_path(LEAVES[0], index, 3, ())
+
+
+def matrix(hashes: list[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
+
+
+@pytest.mark.parametrize("count", [*range(1, 140), 500, 1000])
+def test_a_matrix_has_the_root_of_its_leaves(count: int) -> None:
+    items = [count.to_bytes(4) + i.to_bytes(4) for i in range(count)]
+    rows = np.frombuffer(b"".join(items), np.uint8).reshape(count, 8)
+    leaves = [leaf(item) for item in items]
+    assert [row.tobytes() for row in leaves_of(rows)] == leaves
+    assert root_of(leaves_of(rows)) == root(leaves)
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+@pytest.mark.parametrize("trees", [1, 5, 100])
+def test_trees_of_one_shape_are_hashed_together(count: int, trees: int) -> None:
+    columns = [[leaf(bytes([i]) + k.to_bytes(2)) for k in range(trees)] for i in range(count)]
+    expected = [root([column[k] for column in columns]) for k in range(trees)]
+    assert [row.tobytes() for row in roots([*map(matrix, columns)])] == expected
+
+
+def test_a_matrix_without_leaves_has_no_root() -> None:
+    with pytest.raises(EncodingError, match="at least one leaf"):
+        root_of(np.empty((0, 32), dtype=np.uint8))
+    with pytest.raises(EncodingError, match="at least one leaf"):
+        roots([])

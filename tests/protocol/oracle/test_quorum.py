@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.errors import ConfigError, QuorumError
-from protocol.oracle.quorum import confidence, grade, half_range, median, thresholds, within
+from protocol.oracle.quorum import (
+    confidence,
+    distance_ppm,
+    grade,
+    half_range,
+    median,
+    thresholds,
+    within,
+)
 from protocol.oracle.report import Grade
 
 U64_MAX = 2**64 - 1
@@ -55,6 +63,17 @@ def test_degraded_errs_by_half_of_delta_at_most(honest: int, delta_ppm: int, lie
     else:
         with pytest.raises(QuorumError):
             grade([honest, lie], 1, delta_ppm)
+
+
+@settings(max_examples=200)
+@given(u64, u64)
+def test_the_distance_is_the_smallest_delta_that_two_prices_are_within(a: int, b: int) -> None:
+    found = distance_ppm(a, b)
+    assert found == distance_ppm(b, a) and (found == 0) == (a == b)
+    if min(a, b):
+        assert within(a, b, found) and (a == b or not within(a, b, found - 1))
+    else:
+        assert a == b or found == U64_MAX
 
 
 @settings(max_examples=200)

@@ -125,6 +125,19 @@ def test_an_observation_nobody_would_accept_is_not_signed() -> None:
 # Crashes
 
 
+def test_an_observation_stamped_to_expire_on_the_way_stops_nobody() -> None:
+    network = Network()
+    network.observe({0: PRICE, 1: PRICE + 2_000})
+    expiring = observed(2, config=network.config, obs_time=NOW - network.config.max_age_ms)
+    for node in (*network.nodes, network.aggregator):
+        assert node.receive_observation(expiring, NOW) is None  # valid, for this millisecond
+    proposal = proposed(network, NOW)
+    assert proposal.report.observers == 0b011
+    certificate = network.vote(proposal, (0, 1), NOW + 3)
+    assert certificate is not None
+    assert certificate.report.grade is Grade.DEGRADED
+
+
 def test_one_dead_oracle_degrades() -> None:
     certificate = Network().run({0: PRICE, 2: PRICE + 10})
     assert certificate is not None

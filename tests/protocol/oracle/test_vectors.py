@@ -91,6 +91,7 @@ def test_an_honest_oracle_signs_the_known_reports(name: str) -> None:
     view = View(
         own=SIGNED[0].observation,
         held={s.oracle: s for s in observations},
+        fresh={s.oracle: s for s in observations},
         last=None,
         jump=None,
         excluded=(),

@@ -1,0 +1,51 @@
+"""Files that must survive a crash and have one owner: locks, whole writes, folders on disk."""
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from protocol.errors import GuardError
+
+Fsync = Callable[[int], None]
+"""``os.fsync``; tests replace it to inject disk errors."""
+
+
+def open_locked(path: Path) -> int:
+    """A file descriptor of ``path``, created with mode 0600 if there is no file, with an exclusive
+    lock that is held until it is closed. GuardError if another process has it."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise GuardError(
+            f"{path}: {error.strerror}; check the folder and its permissions"
+        ) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The owner may have put a new file here between our open and our lock.
+        if not os.path.samestat(os.fstat(fd), path.stat()):
+            raise FileNotFoundError
+    except OSError as error:
+        os.close(fd)
+        raise GuardError(f"{path}: in use by another process; stop it first") from error
+    return fd
+
+
+def write_all(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def read_all(fd: int) -> bytes:
+    with open(fd, "rb", closefd=False) as file:
+        return file.read()
+
+
+def sync_folder(folder: Path, fsync: Fsync = os.fsync) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,215 @@
+"""``oracle-vm verify FILE``: whether a certificate, batch, expiry or evidence is what it claims."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from actors.history_export import price_text
+from actors.network import load_network
+from protocol.errors import ConfigError, EncodingError, ProtocolError
+from protocol.oracle import batch as bat
+from protocol.oracle import batch_certificate as batch_cert
+from protocol.oracle import config as cfg
+from protocol.oracle import evidence as evi
+from protocol.oracle import expiry as exp
+from protocol.oracle import report as rpt
+from protocol.oracle.batch_certificate import BatchCertificate, FeedCertificate
+from protocol.oracle.certificate import Certificate
+from protocol.oracle.config import OracleConfig
+from protocol.oracle.evidence import Evidence
+from protocol.oracle.expiry import ExpiryCertificate
+
+MAX_BYTES: Final = 64 << 20
+"""In a file, at most: a batch certificate of 65,535 feeds in hex has 22 MB."""
+
+Details = dict[str, Any]
+Judge = Callable[[bytes, OracleConfig], Details]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found: ``kind`` is "unknown" if even that could not be read; ``reason`` is None if
+    it is valid; ``details`` says of what round and price it is, or whom it convicts."""
+
+    kind: str
+    reason: str | None
+    details: Details
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="Hex, or JSON with `config` and what to check.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(help="The configuration you trust: network.toml, or CFG1 in hex."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Check a price, batch or expiry certificate, or evidence, against its oracle configuration;
+    the exit code says it too.
+
+    Without --config the configuration in the file counts: compare its digest with one you trust.
+    """
+    trusted = None if config is None else load_config(config)
+    verdict = judge(_read(file), trusted)
+    valid = verdict.reason is None
+    if as_json:
+        record = {"kind": verdict.kind, "valid": valid, "reason": verdict.reason}
+        print(json.dumps(record | verdict.details))
+        raise typer.Exit(0 if valid else 1)
+    if verdict.reason is not None:
+        raise EncodingError(verdict.reason)
+    print(f"{verdict.kind}: valid")
+
+
+def judge(data: bytes, trusted: OracleConfig | None) -> Verdict:
+    """The verdict on the bytes of a file. ``trusted`` goes before a configuration in the file."""
+    kind = "unknown"
+    try:
+        kind, config, message = _parse(data)
+        used = trusted or (None if config is None else OracleConfig.decode(config))
+        if used is None:
+            raise EncodingError("config: none; name the one you trust with --config")
+        return Verdict(kind, None, _JUDGES[kind](message, used) | {"config": used.digest.hex()})
+    except ProtocolError as error:
+        return Verdict(kind, str(error), {})
+
+
+def load_config(path: Path) -> OracleConfig:
+    """The configuration in a network file or in a file of CFG1 hex; ConfigError if it is none."""
+    if path.suffix == ".toml":
+        return load_network(path).config
+    try:
+        return OracleConfig.decode(_from_hex("config", _read(path).decode("ascii").strip()))
+    except (EncodingError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: no network.toml and no CFG1 hex ({error})") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path}: more than {MAX_BYTES} bytes, nothing to verify is that long")
+    return data
+
+
+def _parse(data: bytes) -> tuple[str, bytes | None, bytes]:
+    """Kind, configuration if there is one, and the message."""
+    try:
+        text = data.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        raise EncodingError("neither hex nor JSON: write the bytes as hex") from None
+    if not text.startswith("{"):
+        message = _from_hex("file", text)
+        return _kind_of(message), None, message
+    record = _object(text)
+    config = _from_hex("config", record["config"]) if "config" in record else None
+    found = [key for key in (*_JUDGES, "data") if key in record]
+    if len(found) != 1:
+        raise EncodingError(
+            f"needs `config` and one of `data`, {', '.join(f'`{kind}`' for kind in _JUDGES)}"
+        )
+    message = _from_hex(found[0], record[found[0]])
+    said = found[0] if found[0] != "data" else record.get("kind", "")
+    if said in ("", "certificate") and message[:4] in _KINDS:
+        said = _KINDS[message[:4]]  # of a batch, too, people say certificate
+    if not isinstance(said, str) or said not in _JUDGES:
+        raise EncodingError(f"kind {str(said)[:40]!r}: write one of {', '.join(_JUDGES)}")
+    return said, config, message
+
+
+def _object(text: str) -> dict[str, Any]:
+    def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) != len(pairs):
+            raise EncodingError("JSON: a key is there twice, which of them counts?")
+        return dict(pairs)
+
+    try:
+        record = json.loads(text, object_pairs_hook=without_repetition)
+    except EncodingError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise EncodingError(f"no JSON ({str(error)[:80]})") from None
+    if not isinstance(record, dict):
+        raise EncodingError("JSON: an object is needed")
+    return record
+
+
+def _from_hex(name: str, text: object) -> bytes:
+    try:
+        if isinstance(text, str) and text:
+            return bytes.fromhex(text)
+    except ValueError:
+        pass
+    raise EncodingError(f"{name}: hex is needed")
+
+
+def _kind_of(message: bytes) -> str:
+    magic = message[:4]
+    if magic == cfg.MAGIC:
+        raise EncodingError("this is a configuration: give it to --config, and what to check here")
+    if magic not in _KINDS:
+        known = ", ".join(m.decode() for m in _KINDS)
+        raise EncodingError(f"magic {magic!r} is unknown, known are {known}")
+    return _KINDS[magic]
+
+
+def _certificate(data: bytes, config: OracleConfig) -> Details:
+    certificate = Certificate.decode(data)
+    certificate.check(config)
+    return _price(certificate)
+
+
+def _batch(data: bytes, config: OracleConfig) -> Details:
+    """Of all feeds, or of one of them with its path."""
+    if data[:4] == batch_cert.FEED_MAGIC:
+        feed = FeedCertificate.decode(data)
+        feed.check(config)
+        return _price(feed)
+    certificate = BatchCertificate.decode(data)
+    certificate.check(config)
+    prices = {feed_id.hex(): price_text(e8) for feed_id, e8 in certificate.prices.items()}
+    return {"round": certificate.round, "prices": prices}
+
+
+def _expiry(data: bytes, config: OracleConfig) -> Details:
+    certificate = ExpiryCertificate.decode(data)
+    certificate.check(config)
+    expiry = certificate.expiry
+    return {"round": expiry.end_round, "price": price_text(expiry.price_e8)}
+
+
+def _evidence(data: bytes, config: OracleConfig) -> Details:
+    return {"oracle": Evidence.decode(data).check(config)}
+
+
+def _price(certificate: Certificate | FeedCertificate) -> Details:
+    report = certificate.report
+    return {
+        "round": report.round,
+        "price": price_text(report.price_e8),
+        "grade": report.grade.name,
+        "feed": report.feed_id.hex(),
+    }
+
+
+_JUDGES: Final[dict[str, Judge]] = {
+    "certificate": _certificate,
+    "batch": _batch,
+    "expiry": _expiry,
+    "evidence": _evidence,
+}
+_KINDS: Final = {
+    rpt.MAGIC: "certificate",
+    bat.REPORT_MAGIC: "batch",
+    batch_cert.FEED_MAGIC: "batch",
+    exp.MAGIC: "expiry",
+    evi.MAGIC: "evidence",
+    evi.MAGIC_CONTRACT: "evidence",
+}

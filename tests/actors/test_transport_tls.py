@@ -1,0 +1,119 @@
+"""TLS between operators, and configurations that are refused."""
+
+from pathlib import Path
+
+import pytest
+import trustme
+from websockets.asyncio.client import connect
+
+from actors.transport_options import Tls
+from protocol import wire
+from protocol.errors import ConfigError
+from protocol.oracle.messages import AGGREGATOR, HistoryAnswer
+from tests.builders.messages import CERTIFICATE, MESSAGES
+from tests.builders.operators import (
+    IDENTITIES,
+    Operator,
+    until,
+)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """Paths of a CA's certificate, and of a certificate and key of 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("tls")
+    ca, other = trustme.CA(), trustme.CA()
+    issued = ca.issue_cert("127.0.0.1")
+    ca.cert_pem.write_to_path(folder / "ca.pem")
+    other.cert_pem.write_to_path(folder / "other.pem")
+    (folder / "cert.pem").write_bytes(b"".join(p.bytes() for p in issued.cert_chain_pems))
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    (folder / "key.pem").chmod(0o600)
+    return folder
+
+
+def over_tls(member):
+    return member.url.replace("ws://", "wss://")
+
+
+async def test_tls(authority):
+    server = Tls(cert=authority / "cert.pem", key=authority / "key.pem")
+    async with Operator(AGGREGATOR, tls=server) as target:
+        tls = Tls(ca=authority / "ca.pem")
+        async with Operator(0, {AGGREGATOR: over_tls(target)}, tls=tls) as oracle:
+            await until(lambda: oracle.transport.connected and target.transport.connected)
+            for message in MESSAGES:
+                oracle.transport.send((AGGREGATOR,), message)
+                target.transport.send((0,), HistoryAnswer((bytes(200_000),)))
+            await until(lambda: [m for _, m in target.inbox] == list(MESSAGES))
+            await until(lambda: len(oracle.inbox) == len(MESSAGES))
+        context = tls.client()
+        async with connect(over_tls(target) + "/certificates", ssl=context) as observer:
+            target.transport.publish(CERTIFICATE)
+            assert wire.Notice.decode(await observer.recv()).kind == "certificate"
+
+
+@pytest.mark.parametrize(("ca", "name"), [("other.pem", "127.0.0.1"), ("ca.pem", "localhost")])
+async def test_tls_with_another_authority_or_name(authority, ca, name):
+    server = Tls(cert=authority / "cert.pem", key=authority / "key.pem")
+    async with Operator(AGGREGATOR, tls=server) as target:
+        url = over_tls(target).replace("127.0.0.1", name)
+        tls = Tls(ca=authority / ca)
+        async with Operator(0, {AGGREGATOR: url}, tls=tls) as oracle:
+            await until(lambda: oracle.transport.traffic[AGGREGATOR].fault)
+            assert "CERTIFICATE_VERIFY_FAILED" in oracle.transport.traffic[AGGREGATOR].fault
+
+
+async def test_without_tls_where_it_is_spoken_and_the_other_way_round(authority):
+    server = Tls(cert=authority / "cert.pem", key=authority / "key.pem")
+    async with (
+        Operator(AGGREGATOR, tls=server) as secure,
+        Operator(0, {AGGREGATOR: secure.url}) as plain,
+    ):
+        await until(lambda: plain.transport.traffic[AGGREGATOR].fault)
+        url = over_tls(plain)
+        async with Operator(1, {AGGREGATOR: url, 0: url}, tls=Tls(authority / "ca.pem")) as other:
+            await until(lambda: other.transport.traffic[0].fault)
+            assert not plain.transport.connected | secure.transport.connected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"listen": ("0.0.0.0", 0)}, "tls.cert, tls.key: both are needed"),
+        ({"listen": ("example.org", 0), "tls": Tls(cert=Path("c"))}, "both are needed"),
+        ({"listen": ("::", 0), "tls": Tls(cert=Path("c"), key=Path("k"))}, "tls.key: c, k"),
+        ({"dials": {AGGREGATOR: "wss://a:1"}, "tls": Tls(ca=Path("missing"))}, "tls.ca: missing"),
+        ({"dials": {AGGREGATOR: "ws://example.org:1"}}, "roster.255..url: .* not encrypted"),
+        ({"dials": {AGGREGATOR: "ws://10.0.0.1:1"}}, "not encrypted"),
+        ({"dials": {AGGREGATOR: "ws://127.0.0.1.evil.org:1"}}, "not encrypted"),
+        ({"dials": {AGGREGATOR: "http://127.0.0.1:1"}}, "no WebSocket URL"),
+        ({"dials": {AGGREGATOR: "ws://127.0.0.1:99999"}}, "no WebSocket URL"),
+        ({"dials": {AGGREGATOR: ""}}, "no WebSocket URL"),
+        ({"dials": {AGGREGATOR: "wss://me:hunter2@example.org"}}, "leave the user"),
+        ({"key": IDENTITIES[1]}, "own identity key"),
+        ({"roster": {}}, "own identity key"),
+    ],
+    ids=str,
+)
+def test_wrong_configurations(options, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        Operator(0, **options)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_tls_key_that_others_can_read(authority, tmp_path):
+    key = tmp_path / "key.pem"
+    key.write_bytes((authority / "key.pem").read_bytes())
+    key.chmod(0o644)
+    with pytest.raises(ConfigError, match="mode 644"):
+        Operator(AGGREGATOR, tls=Tls(cert=authority / "cert.pem", key=key))
+
+
+async def test_an_address_in_use():
+    async with Operator(AGGREGATOR) as target:
+        other = Operator(AGGREGATOR, listen=("127.0.0.1", target.transport.port))
+        with pytest.raises(ConfigError, match=f"listen: 127.0.0.1:{target.transport.port}"):
+            await other.transport.start()
+        with pytest.raises(ConfigError, match="does not listen"):
+            assert other.transport.port
