@@ -106,13 +106,17 @@ def test_live_summary_counts_what_came(recorded):
 
 
 def test_live_shows_a_line_a_second_and_frames_that_no_adapter_knows(exchanges):
-    def misbehave():
+    def wait_for_clients(some):
         deadline = time.monotonic() + 20
-        while not exchanges.coinbase._clients and time.monotonic() < deadline:
+        while bool(exchanges.coinbase._clients) is not some and time.monotonic() < deadline:
             time.sleep(0.01)  # of a poll with a deadline
+
+    def misbehave():
+        wait_for_clients(some=True)
         exchanges.call(exchanges.coinbase.say, '{"type":"rfq_matches_v2","x":"é"}')
         exchanges.call(exchanges.coinbase.say, "<html>\x1b[31m")
 
+    wait_for_clients(some=False)  # those of an earlier test may still be leaving
     speaker = threading.Thread(target=misbehave)
     speaker.start()
     result = invoke(
