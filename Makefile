@@ -37,7 +37,8 @@ test-full: lint ## everything, the slow tests too
 
 test-bitcoind: env ## what needs a real node; without one it is fetched from a Debian mirror
 	@node="$(BITCOIND)"; test -n "$$node" || node=$$(regtest/get_bitcoind.sh .cache/bitcoind) || exit 1; \
-	  BITCOIND="$$node" $(BIN)/python -m pytest tests/regtest/test_bitcoind*.py tests/regtest/test_conformance.py
+	  BITCOIND="$$node" $(BIN)/python -m pytest tests/regtest/test_bitcoind*.py tests/regtest/test_conformance.py \
+	  tests/regtest/test_served_crash.py tests/regtest/test_contract_*.py tests/regtest/test_party_bump.py tests/e2e/test_contract.py
 
 lint: env ## ruff, mypy --strict, import layers
 	@$(BIN)/ruff check .

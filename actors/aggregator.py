@@ -6,6 +6,8 @@ Durable: a certificate is on disk before anybody is told; a restart goes on from
 
 import asyncio
 import os
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +28,12 @@ from protocol.oracle.round import AggregatorNode
 
 EXPIRE_S: Final = 5.0
 """How long oracles may take to sign an expiry."""
+LAST_WORD_S: Final = 0.5
+"""How long they have once so many refused or differ that no quorum is left: to say why, too."""
 POLL_S: Final = 0.01
+
+Answers = dict[int, ExpiryAnswer | ExpiryRefused]
+"""By oracle."""
 
 
 class AggregatorProgram(Program):
@@ -47,7 +54,7 @@ class AggregatorProgram(Program):
             node.receive_evidence(proof)
         self.member = AggregatorMember(node, network.schedule, history=self.history.after)
         self._held: dict[int, list[tuple[int, Any]]] = {}
-        self._answers: dict[ExpirySlot, dict[int, ExpiryAnswer | ExpiryRefused]] = {}
+        self._asked: list[tuple[ExpirySlot, Answers]] = []
 
     async def expire(
         self, slot: ExpirySlot, grace_rounds: int, contract: bytes = b""
@@ -57,21 +64,24 @@ class AggregatorProgram(Program):
         QuorumError says which oracle did not sign, and why.
         """
         oracles = range(len(self.operator.network.config.oracles))
-        answers = self._answers[slot] = {}
+        answers: Answers = {}
+        asked = slot, answers
+        self._asked.append(asked)
         self.transport.send(tuple(oracles), ExpiryRequest(slot, grace_rounds, contract))
+        began_s, patience_s = time.monotonic(), EXPIRE_S
         try:
-            async with asyncio.timeout(EXPIRE_S):
-                while (certificate := self._assembled(slot)) is None:
-                    if len(answers) == len(oracles):
-                        break
-                    await asyncio.sleep(POLL_S)
-        except TimeoutError:
-            pass
-        del self._answers[slot]
+            while (certificate := self._assembled(slot, answers)) is None:
+                if not self._can_agree(answers):
+                    patience_s = LAST_WORD_S
+                if len(answers) == len(oracles) or time.monotonic() - began_s > patience_s:
+                    break
+                await asyncio.sleep(POLL_S)
+        finally:
+            self._asked = [other for other in self._asked if other is not asked]
         if certificate is not None:
             return certificate
         quorum = self.operator.network.config.quorum
-        fates = "; ".join(f"oracle {i} {_fate(answers.get(i))}" for i in oracles)
+        fates = "; ".join(f"oracle {i} {_fate(answers.get(i), patience_s)}" for i in oracles)
         raise QuorumError(f"no expiry certificate, {quorum} signatures needed: {fates}")
 
     async def certified(self, round_id: int, deadline_s: float) -> Stored:
@@ -121,9 +131,9 @@ class AggregatorProgram(Program):
     def _also(self, sender: int, message: Any, now_ms: int) -> Sequence[Effect] | None:
         if isinstance(message, ExpiryAnswer | ExpiryRefused):
             slot = message.expiry.slot if isinstance(message, ExpiryAnswer) else message.slot
-            answers = self._answers.get(slot)
-            if answers is not None and message.oracle == sender:
-                answers[sender] = message
+            for asked, answers in tuple(self._asked):
+                if asked == slot and message.oracle == sender:
+                    answers[sender] = message
             return []
         held = self._held.get(getattr(message, "round", -1))
         if held is not None and isinstance(message, self.member.node.observation):
@@ -131,10 +141,10 @@ class AggregatorProgram(Program):
             return []
         return None
 
-    def _assembled(self, slot: ExpirySlot) -> ExpiryCertificate | None:
+    def _assembled(self, slot: ExpirySlot, answers: Answers) -> ExpiryCertificate | None:
         signed = {
             index: (answer.expiry.encode(), answer.signature)
-            for index, answer in self._answers[slot].items()
+            for index, answer in answers.copy().items()
             if isinstance(answer, ExpiryAnswer)
         }
         if len(signed) < self.operator.network.config.quorum:
@@ -144,13 +154,21 @@ class AggregatorProgram(Program):
         except QuorumError:
             return None
 
+    def _can_agree(self, answers: Answers) -> bool:
+        """Whether the oracles that have not answered can still make a quorum with those that
+        signed alike."""
+        config, given = self.operator.network.config, answers.copy().values()
+        alike = Counter(answer.expiry for answer in given if isinstance(answer, ExpiryAnswer))
+        waiting = len(config.oracles) - len(given)
+        return max(alike.values(), default=0) + waiting >= config.quorum
+
     def _stored(self, stored: Stored) -> None:
         pass
 
 
-def _fate(answer: ExpiryAnswer | ExpiryRefused | None) -> str:
+def _fate(answer: ExpiryAnswer | ExpiryRefused | None, patience_s: float) -> str:
     if answer is None:
-        return f"gave no answer within {EXPIRE_S:g} s"
+        return f"gave no answer within {patience_s:g} s"
     if isinstance(answer, ExpiryRefused):
         return f"refused ({answer.reason})"
     return f"signed {answer.expiry.price_e8} of round {answer.expiry.end_round}"

@@ -2,64 +2,66 @@
 
 Durable: a state is in the journal before anything it allows is broadcast, and after a restart the
 chain is brought to what the last state says; nothing is signed or paid twice, and a call that is
-repeated in the stage it leads to changes nothing. It holds the keys of both parties: for now they
-have agreed to sign what the game decides.
+repeated in the stage it leads to changes nothing. It holds the keys of both parties, which have
+agreed to sign what the game decides; two parties that trust nobody are ``actors.party``.
 """
 
 import secrets
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from bitcoin.core import COutPoint, CTransaction
 
-from actors.config import Option, Wallet, claim_terms, open_chain
+from actors.agreement import COINBASE_MATURITY, Custody
+from actors.config import Wallet, open_chain
 from actors.journal import Journal
-from actors.keyfile import load_key
+from actors.keyfile import load_key, load_seed
 from actors.outcomes import Answered, fetch
 from actors.prover import Job
 from actors.report import TxReport
+from actors.settlement import Settlement, Stage
 from protocol.bitcoin.tx import hash_hex, parse_tx, serialize, txid, vsize
-from protocol.crypto.tagged import tagged_hash
 from protocol.dispute.game import Claim as DisputedClaim
 from protocol.dispute.game import Game, Party, Verdict
 from protocol.dispute.judge import judge
 from protocol.errors import ConfigError, DisputeError
 from protocol.oracle.config import OracleConfig
 from protocol.oracle.expiry import Expiry, ExpiryCertificate
-from protocol.oracle.feed import Feed
+from protocol.settlement.anchor import ClaimAnchor
 from protocol.settlement.claim import Claim, payout_units
-from protocol.settlement.contract import Contract, ContractKeys, ContractTerms, Role, SpendPath
+from protocol.settlement.closing import close_nonce, close_session, close_tx, finish_close
+from protocol.settlement.contract import REFUND, Contract
 from protocol.settlement.funding import (
     Contribution,
     contract_outpoint,
     fund_needs,
     fund_spent,
     fund_tx,
-    verify_fund,
+    require_fund,
 )
-from protocol.settlement.lifecycle import Settlement, Stage
-from protocol.settlement.spending import assemble, close_tx, refund_tx, sign_close, sign_refund
-from protocol.settlement.terms import ClaimTerms, settlement_image
+from protocol.settlement.graph import Graph
+from protocol.settlement.keys import PartyKeys
+from protocol.settlement.presign import assemble, presign, require_signatures
+from protocol.settlement.terms import ContractTerms, Role, settlement_image
 from protocol.units import Sats
 from riscv_vm.fast import Machine
 
-COINBASE_MATURITY = 100
 RETRY_S = 0.05
 """Between two requests for the same move, while its time lasts."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorSettings:
-    """Public values, paths of the key files, the folder of journal and chain, the move deadline."""
+    """Public values, paths of key files, the folder of journal and chain, the move deadline."""
 
     config: bytes  # CFG1
-    feed: bytes
-    option: Option
-    holder_key: Path
-    writer_key: Path
+    terms: bytes  # TRM2
+    holder: Custody
+    writer: Custody
     folder: Path
     move_ms: int
 
@@ -71,28 +73,23 @@ class Coordinator:
         settings.folder.mkdir(parents=True, exist_ok=True)
         self._settings = settings
         self._oracles = OracleConfig.decode(settings.config)
-        self._keys = {
-            Role.HOLDER: load_key(settings.holder_key),
-            Role.WRITER: load_key(settings.writer_key),
-        }
-        feed_id = Feed.decode(settings.feed).feed_id
-        self.terms = claim_terms(settings.option, self._oracles, feed_id)
+        self.terms = ContractTerms.decode(settings.terms)
+        custody = {Role.HOLDER: settings.holder, Role.WRITER: settings.writer}
+        self._keys = {role: PartyKeys(load_seed(own.seed)) for role, own in custody.items()}
         self._image = settlement_image(self.terms)
         self._journal, self._state = self._open_journal()
         self._chain = open_chain(settings.folder / "chain")
-        self._wallets = {role: Wallet(self._chain, key) for role, key in self._keys.items()}
+        self._wallets = {
+            role: Wallet(self._chain, load_key(own.wallet)) for role, own in custody.items()
+        }
 
     def stage(self) -> Stage:
         """Where the contract stands, once the chain is where its journal says."""
         self._enforce()
         return self._state.stage
 
-    def claim_terms(self) -> ClaimTerms:
-        """What of the contract decides the payout."""
-        return self.terms
-
     def fund(self) -> None:
-        """Both sign REFUND, then FUND; FUND is mined. A contract that is funded stays as it is."""
+        """Both sign every way out, then FUND; FUND is mined. A funded contract stays as it is."""
         if self._state.stage is Stage.DRAFT:
             self._sign_contract()
         if self._state.stage is Stage.SIGNED:
@@ -116,7 +113,7 @@ class Coordinator:
                 root=root,
                 log4_steps=log4_steps,
                 width=width,
-                payout_sats=int(self.terms.payout_sats(claim.units)),
+                payout_sats=int(self.terms.claim.payout_sats(claim.units)),
             )
         )
 
@@ -155,15 +152,8 @@ class Coordinator:
             payout = self._due(claim.certificate.expiry)
         else:
             root = self._state.root
-        contract, point = self._contract(self._state.refund_height), self._fund_point()
         report_hash = claim.certificate.expiry.report_hash
-        anchor = tagged_hash("btcfi/anchor/v1", root + report_hash)
-        close = close_tx(contract, point, payout, anchor)
-        signatures = [
-            sign_close(contract, close, point, payout, self._keys[role], _entropy(), anchor)
-            for role in Role
-        ]
-        close = assemble(contract, SpendPath.CLOSE, close, *signatures)
+        close = self._close(payout, ClaimAnchor.of(root, report_hash))
         self._write(
             self._state.to(Stage.SETTLED, close_tx=serialize(close), payout_sats=int(payout))
         )
@@ -195,14 +185,12 @@ class Coordinator:
         """The journal of this contract and its last state; ConfigError if it is another's."""
         path = self._settings.folder / "settlement.journal"
         journal, records = Journal.open(path)
-        parties = b"".join(self._keys[role].public for role in Role)
-        option = repr(self._settings.option).encode()
-        owner = b"contract " + sha256(self.terms.encode() + parties + option).digest()
+        owner = b"contract " + sha256(self._settings.terms).digest()
         if not records:
             journal.append(owner)
         elif records[0] != owner:
             journal.close()
-            raise ConfigError(f"{path}: belongs to other terms or keys; use a folder of its own")
+            raise ConfigError(f"{path}: belongs to another contract; use a folder of its own")
         return journal, Settlement.decode(records[-1]) if records[1:] else Settlement()
 
     def _write(self, state: Settlement) -> None:
@@ -218,7 +206,7 @@ class Coordinator:
             if place and place.block:
                 continue
             if name == "REFUND":
-                missing = self._state.refund_height - self._chain.height
+                missing = self.terms.chain.refund_height - self._chain.height
                 self._chain.mine(max(missing, 0))
             if place is None:
                 self._chain.broadcast(tx)
@@ -257,29 +245,38 @@ class Coordinator:
 
     # The contract
 
+    @cached_property
+    def _contract(self) -> Contract:
+        one_time = {role: self._keys[role].one_time(self.terms, role).public for role in Role}
+        return Contract(self.terms, one_time)
+
     def _sign_contract(self) -> None:
+        """Every way out is signed by both, and verified by both, before FUND is."""
         self._faucet()
-        refund_height = self._chain.height + self._settings.option.refund_blocks
-        contract = self._contract(refund_height)
-        parts = {role: self._contribution(contract, role) for role in Role}
-        fund = fund_tx(contract, parts[Role.HOLDER], parts[Role.WRITER])
-        point = verify_fund(contract, fund, parts[Role.HOLDER], parts[Role.WRITER])
-        refund = refund_tx(contract, point)
-        signatures = [
-            sign_refund(contract, refund, point, self._keys[role], _entropy()) for role in Role
-        ]
-        refund = assemble(contract, SpendPath.REFUND, refund, *signatures)
+        parts = {role: self._contribution(role) for role in Role}
+        fund = fund_tx(self._contract, parts[Role.HOLDER], parts[Role.WRITER])
+        point = require_fund(self._contract, fund, parts[Role.HOLDER], parts[Role.WRITER])
+        graph = Graph.of(self._contract, point)
+        signed = {role: presign(graph, role, self._keys[role], _entropy()) for role in Role}
+        for role in Role:
+            require_signatures(graph, role, signed[role])
+        refund = assemble(graph.move(REFUND), {role: signed[role][REFUND] for role in Role})
         spent = fund_spent(parts[Role.HOLDER], parts[Role.WRITER])
         for role in Role:
             fund = self._wallets[role].sign(fund, spent, _entropy())
         self._write(
-            self._state.to(
-                Stage.SIGNED,
-                refund_height=refund_height,
-                fund_tx=serialize(fund),
-                refund_tx=serialize(refund),
-            )
+            self._state.to(Stage.SIGNED, fund_tx=serialize(fund), refund_tx=serialize(refund))
         )
+
+    def _close(self, payout: int, anchor: ClaimAnchor) -> CTransaction:
+        """CLOSE by key path, signed by both together."""
+        contract = self._contract
+        keys = {role: self._keys[role].key for role in Role}
+        tx = close_tx(contract, self._fund_point(), payout, anchor.encode())
+        nonces = {role: close_nonce(contract, tx, keys[role], secrets.token_bytes) for role in Role}
+        session = close_session(contract, tx, {role: nonces[role].public for role in Role})
+        partials = {role: session.sign(nonces[role], keys[role]) for role in Role}
+        return finish_close(contract, tx, session, partials)
 
     def _faucet(self) -> None:
         """Regtest coins for both."""
@@ -287,34 +284,21 @@ class Coordinator:
             self._chain.mine(1, to=self._wallets[role].script())
         self._chain.mine(COINBASE_MATURITY)
 
-    def _contribution(self, contract: Contract, role: Role) -> Contribution:
+    def _contribution(self, role: Role) -> Contribution:
         wallet = self._wallets[role]
-        coins = wallet.gather(lambda count: fund_needs(contract, role, count))
+        coins = wallet.gather(lambda count: fund_needs(self._contract, role, count))
         return Contribution(coins, wallet.script())
-
-    def _contract(self, refund_height: int) -> Contract:
-        option = self._settings.option
-        keys = ContractKeys(self._keys[Role.HOLDER].public, self._keys[Role.WRITER].public)
-        terms = ContractTerms(
-            collateral_sats=self.terms.collateral_sats,
-            premium_sats=option.premium_sats,
-            refund_height=refund_height,
-            holder_script=self._wallets[Role.HOLDER].script(),
-            writer_script=self._wallets[Role.WRITER].script(),
-            feerate_sat_vb=option.fee_rate,
-        )
-        return Contract(keys, terms)
 
     def _fund_point(self) -> COutPoint:
         return contract_outpoint(parse_tx(self._state.fund_tx))
 
     def _checked(self, certificate: ExpiryCertificate) -> Expiry:
-        certificate.check(self._oracles, self.terms.quorum)
+        certificate.check(self._oracles, self.terms.claim.quorum)
         payout_units(self.terms, certificate.expiry)
         return certificate.expiry
 
     def _due(self, expiry: Expiry) -> Sats:
-        return self.terms.payout_sats(payout_units(self.terms, expiry))
+        return self.terms.claim.payout_sats(payout_units(self.terms, expiry))
 
 
 def _apply(game: Game, answer: Any) -> Game:

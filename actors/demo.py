@@ -38,7 +38,6 @@ from protocol.oracle.certificate import Certificate
 from protocol.oracle.expiry import ExpiryCertificate
 from protocol.oracle.observation import SignedObservation
 from protocol.settlement.claim import Check, Claim, claim_of
-from protocol.settlement.terms import ClaimTerms
 from protocol.units import Sats
 
 ROUNDS_BEFORE_EXPIRY = 2
@@ -144,7 +143,7 @@ class Demo:
 
     def _expire(self) -> ExpiryCertificate | None:
         """What the oracles sign for the contract once its round is certified."""
-        terms = value(self._all.coordinator.claim_terms.remote(), CALL_S)
+        terms = self._all.terms.claim
         outcome = fetch(self._all.aggregator.expire.remote(terms.slot, terms.grace_rounds), CALL_S)
         if isinstance(outcome, Answered):
             return ExpiryCertificate.decode(outcome.value)
@@ -190,8 +189,8 @@ class Demo:
 
     def _prove(self, certificate: ExpiryCertificate) -> tuple[Claim, Job, Proof]:
         """The claim and its proof by the pool: honest, or as the lie wants it."""
-        terms: ClaimTerms = value(self._all.coordinator.claim_terms.remote(), CALL_S)
-        claim = claim_of(terms, certificate)
+        terms = self._all.terms.claim
+        claim = claim_of(self._all.terms, certificate)
         if self._faults.lie is not None:
             claim = replace(claim, units=_false_units(claim.units, units_max(terms.payout_bits)))
         self.report.claimed_sats = terms.payout_sats(claim.units)

@@ -2,11 +2,8 @@
 
 import json
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,7 +12,8 @@ from actors import config as configuration
 from actors.demo import Demo, Faults
 from actors.faults import Lie
 from actors.report import show
-from protocol.errors import ConfigError, ProtocolError
+from actors.terminal import Announcer, new_folder
+from protocol.errors import ProtocolError
 
 config_app = typer.Typer(no_args_is_help=True, help="Configuration files.")
 
@@ -32,7 +30,7 @@ def demo(
 ) -> None:
     """One option, from exchange price to Bitcoin, end to end, on this machine."""
     loaded = configuration.load(config)
-    with _folder(folder) as place, Announcer() as announce:
+    with new_folder(folder) as place, Announcer() as announce:
         run = Demo(loaded, Faults(lie, kill), place, announce)
         try:
             run.run()
@@ -58,41 +56,3 @@ def config_check(file: Annotated[Path, typer.Argument(help="TOML file.")]) -> No
     """Say whether FILE is a valid configuration."""
     configuration.load(file)
     print(f"{file}: valid")
-
-
-@contextmanager
-def _folder(wanted: Path | None) -> Iterator[Path]:
-    if wanted is None:
-        with tempfile.TemporaryDirectory(prefix="oracle-vm-", ignore_cleanup_errors=True) as place:
-            yield Path(place)
-        return
-    try:
-        wanted.mkdir(parents=True, exist_ok=True)
-        used = any(wanted.iterdir())
-    except OSError as error:
-        raise ConfigError(f"--dir {wanted}: cannot be used ({error.strerror})") from None
-    if used:
-        raise ConfigError(f"--dir {wanted}: exists and is not an empty folder; name a new one")
-    yield wanted.resolve()
-
-
-class Announcer:
-    """Shows the stage that is under way: a spinner in a terminal, else a line for each stage."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        self._status = self._console.status("")
-
-    def __call__(self, stage: str) -> None:
-        if self._console.is_terminal:
-            self._status.update(f"{stage} ...")
-        else:
-            self._console.print(f"... {stage}", highlight=False)
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._status.stop()

@@ -184,10 +184,12 @@ async def _until_stopped(watch: Watch, seconds: float) -> dict[str, Any]:
 def _shown(summary: dict[str, Any]) -> str:
     lines = [f"after {summary['seconds']} s:"]
     for venue, figures in summary["venues"].items():
+        offset_ms = figures["offset_ms"]
+        offset = "unknown" if offset_ms is None else f"{offset_ms} ms"
         counts = ", ".join(f"{n} {kind}" for kind, n in figures["events"].items())
         lines.append(
             f"  {venue}: {figures['messages']} messages, {figures['messages_per_s']}/s; {counts};"
-            f" {figures['connects']} connections, clock offset {figures['offset_ms']} ms"
+            f" {figures['connects']} connections, clock offset {offset}"
             + (f"; last fault: {figures['fault']}" if figures["fault"] else "")
         )
     lines += [f"  not known: {n} x {what}" for what, n in summary["unknown"].items()]

@@ -23,6 +23,12 @@ _READ: Final = 80
 def create_key(path: Path) -> SecretKey:
     """A fresh key in a new file with mode 0600; ConfigError if the file exists already."""
     secret = SecretKey.random_secret(secrets.token_bytes)
+    write_secret(path, secret)
+    return SecretKey(secret)
+
+
+def write_secret(path: Path, secret: bytes) -> None:
+    """32 secret bytes into a new file with mode 0600, on disk; ConfigError if it exists."""
     if path.exists() or path.is_symlink():
         raise ConfigError(f"{path} exists: a key is never overwritten; move it")
     try:
@@ -39,7 +45,6 @@ def create_key(path: Path) -> SecretKey:
         raise ConfigError(f"{path}: no key written ({error.strerror})") from None
     finally:
         os.close(fd)
-    return SecretKey(secret)
 
 
 def load_key(path: Path) -> SecretKey:
@@ -49,6 +54,11 @@ def load_key(path: Path) -> SecretKey:
         return SecretKey(bytes.fromhex(_read(path).decode()))
     except SignatureError:
         raise ConfigError(f"{path} holds a number that is no key: create a new one") from None
+
+
+def load_seed(path: Path) -> bytes:
+    """The 32 secret bytes in a file that ``create_key`` made; errors as ``load_key``."""
+    return bytes.fromhex(_read(path).decode())
 
 
 def load_keys(paths: Mapping[str, Path], publics: Mapping[str, bytes]) -> dict[str, SecretKey]:

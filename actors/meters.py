@@ -10,6 +10,7 @@ from actors.metrics import Registry
 from actors.network import AGGREGATOR_NAME, Network
 from actors.node import Node
 from protocol.oracle.batch_observation import SignedObservationBatch
+from protocol.oracle.exercise import NoticeBook
 from protocol.oracle.heartbeat import Status
 from protocol.oracle.messages import AGGREGATOR
 from protocol.oracle.price import VENUES
@@ -37,6 +38,9 @@ class Meters:
         self.given_up = registry.counter("rounds_given_up_total", "Rounds without a certificate.")
         self.refused = registry.counter(
             "messages_refused_total", "Refused messages and proposals.", reason=reasons
+        )
+        self.notices = registry.counter(
+            "notices_refused_total", "Refused exercise notices; oracles only.", reason=reasons
         )
         self.dropped = registry.counter(
             "messages_dropped_total", "Messages that found no room in the queue of the node."
@@ -145,6 +149,11 @@ class Meters:
             for status in Status:
                 is_newest = beat is not None and beat.heartbeat.status is status
                 self.heartbeats.set(int(is_newest), oracle=name, status=status.name)
+
+    def exercises(self, notices: NoticeBook) -> None:
+        """Take over the figures of the exercise notices."""
+        for reason, count in notices.refused.copy().items():
+            self.notices.total(count, reason=reason)
 
     def peers(self, traffic: Mapping[int, Any]) -> None:
         """Take over the figures of the transport."""

@@ -21,7 +21,7 @@ from actors.clock import Clock
 from actors.history import History
 from actors.journal import Journal
 from actors.logs import event
-from protocol.errors import ProtocolError, QuorumError
+from protocol.errors import GuardError, ProtocolError, QuorumError
 from protocol.oracle.messages import Convict, Effect, GivenUp, Send, Store
 
 EVENTS_LIMIT: Final = 10_000
@@ -112,8 +112,8 @@ class Node:
         self._stirred.set()
 
     async def run(self, outlet: Outlet) -> None:
-        """Drive the member. GuardError if certificates or evidence cannot be stored: a node that
-        cannot remember must not speak."""
+        """Drive the member. GuardError if certificates or evidence cannot be stored, or if the sign
+        guard was rolled back: a node that cannot remember must not speak."""
         loop = asyncio.get_running_loop()
         while True:
             self._stirred.clear()
@@ -173,6 +173,8 @@ class Node:
                 effects = self._also(sender, message, now_ms)
                 if effects is None:
                     effects = self.member.receive(sender, message, now_ms)
+            except GuardError:
+                raise  # the sign guard is not to be relied on any more
             except ProtocolError as error:
                 about = {"peer": sender, "round": getattr(message, "round", None)}
                 event(log, "message refused", logging.WARNING, **about, reason=str(error))

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from actors.feeds.endpoints import LIVE, Endpoint
 from actors.feeds.products import symbol_at
 from actors.network import AGGREGATOR_NAME, Name, Network, Positive, Table, decode, load_network
-from actors.transport_options import Limits, Tls, is_loopback
+from actors.transport_options import Address, Limits, Tls, is_loopback, parse_address
 from protocol.errors import ConfigError, ProtocolError
 from protocol.oracle.messages import AGGREGATOR
 from protocol.oracle.price import USDT_QUOTED, USDT_RATE_VENUES, VENUES
@@ -80,14 +80,6 @@ class _OperatorFile(Table, frozen=True):
     limits: _Limits = _Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen; port 0 is any free one."""
-
-    host: str
-    port: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
     """One node of the network and its own settings. ``address`` is its oracle index or AGGREGATOR;
@@ -138,8 +130,8 @@ def is_operator(path: Path) -> bool:
 
 def _operator(file: _OperatorFile, folder: Path, network: Network) -> Operator:
     node = file.node
-    listen = _address("listen", node.listen)
-    metrics = _address("metrics", node.metrics)
+    listen = parse_address("[node] listen", node.listen)
+    metrics = parse_address("[node] metrics", node.metrics)
     if not is_loopback(metrics.host):
         raise ConfigError(f"[node] metrics: {node.metrics}: use an address of loopback")
     return Operator(
@@ -260,13 +252,3 @@ def _tls(table: _Tls | None, listen: Address, folder: Path) -> Tls | None:
         None if text is None else folder / text for text in (table.ca, table.certificate, table.key)
     )
     return Tls(ca, cert, key)
-
-
-def _address(name: str, text: str) -> Address:
-    try:
-        parts = urlsplit(f"//{text}")
-        if parts.hostname and parts.port is not None and parts.netloc == text and "@" not in text:
-            return Address(parts.hostname, parts.port)
-    except ValueError:
-        pass
-    raise ConfigError(f"[node] {name}: {text!r}: write HOST:PORT, for example 127.0.0.1:7001")

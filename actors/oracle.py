@@ -5,6 +5,7 @@ Durable: every message is in the sign guard before it is signed, every certifica
 before it is told; a restart on the same folder goes on from there.
 """
 
+import asyncio
 import os
 import secrets
 import time
@@ -29,10 +30,22 @@ from protocol.oracle.expiry_signer import ExpirySigner
 from protocol.oracle.feed import Feed
 from protocol.oracle.heartbeat import Heartbeat, SignedHeartbeat, Status
 from protocol.oracle.member import OracleMember
-from protocol.oracle.messages import AGGREGATOR, Effect, ExpiryRequest, Send
+from protocol.oracle.messages import (
+    AGGREGATOR,
+    Effect,
+    ExpiryRefused,
+    ExpiryRequest,
+    SeenAnswer,
+    SeenRequest,
+    Send,
+)
 from protocol.oracle.price import OraclePrice, evidence_root
+from protocol.oracle.recollection import Recollection
 from protocol.oracle.round import AggregatorNode, OracleNode
 
+ASK_S: Final = 0.05
+"""Between two questions to a peer that has not answered."""
+UNANSWERED: Final = "peers have not said yet what they have seen of this oracle"
 LOOK_NS: Final = 20_000_000
 """Without a new frame, prices are computed again after this long: they go stale."""
 
@@ -65,6 +78,9 @@ class OracleProgram(Program):
         self.oracle, stand_in = self._nodes()
         for proof in self.convicted:
             self.oracle.receive_evidence(proof)
+        self.recollection = Recollection(
+            network.config, operator.address, self.oracle.observation, self.guard.require_seq
+        )
         notices = NoticeBook(network.config, self.guard)
         self.signer = ExpirySigner(
             network.config, operator.address, self._sign, self.guard, notices
@@ -114,7 +130,10 @@ class OracleProgram(Program):
         )
 
     def _observe(self, round_id: int, now_ms: int) -> Any:
-        """The signed observation of this round; PriceError if the venues show too little."""
+        """The signed observation of this round; PriceError if the venues show too little, or before
+        peers have said what they remember of this oracle."""
+        if not self.recollection.is_enough:
+            raise PriceError(UNANSWERED)
         looks = {feed: self._look(feed, now_ms) for feed in self.operator.network.feeds}
         seen = {feed: look for feed, look in looks.items() if not isinstance(look, PriceError)}
         if not seen:
@@ -171,14 +190,42 @@ class OracleProgram(Program):
     def _sign(self, message: bytes) -> bytes:
         return self._key.sign(message, secrets.token_bytes(32))
 
-    def _beat(self, status: Status, now_ms: int) -> SignedHeartbeat:
+    def _beat(self, status: Status, now_ms: int) -> SignedHeartbeat | None:
+        if not self.recollection.is_enough:
+            return None  # data may be there: it was not looked at
         config = self.operator.network.config
         beat = Heartbeat(
             config_digest=config.digest, round=config.round_at(now_ms), status=status, time=now_ms
         )
         return SignedHeartbeat(self.operator.address, beat, self._sign(beat.message))
 
+    async def _run(self) -> None:
+        asking = asyncio.create_task(self._ask_peers())
+        try:
+            await super()._run()
+        finally:
+            asking.cancel()
+
+    async def _ask_peers(self) -> None:
+        """Ask every other oracle what it has seen of this one, until it has answered."""
+        while missing := self.recollection.missing:
+            self.transport.send(tuple(missing & self.transport.connected), SeenRequest())
+            await asyncio.sleep(ASK_S)
+
     def _also(self, sender: int, message: Any, now_ms: int) -> Sequence[Effect] | None:
+        if isinstance(message, SeenAnswer):
+            self.recollection.receive(sender, message)
+            return []
+        if isinstance(message, SeenRequest):
+            newest = self.oracle.inbox.newest(sender)
+            return [Send((sender,), SeenAnswer(newest.encode() if newest else b""))]
+        if not self.recollection.is_enough:
+            # Without the observations of others nothing is proposed here either.
+            if isinstance(message, self.oracle.proposal | self.oracle.observation):
+                return []
+            if isinstance(message, ExpiryRequest):
+                refused = ExpiryRefused(self.operator.address, message.slot, UNANSWERED)
+                return [Send((sender,), refused)]
         if isinstance(message, ExpiryRequest):
             reports = self.history.reports(message.slot)
             return [Send((sender,), self.signer.answer(message, reports))]
@@ -204,6 +251,7 @@ class OracleProgram(Program):
 
     def _measure(self) -> None:
         super()._measure()
+        self.meters.exercises(self.signer.notices)
         self.meters.venues(self.feeds.health, self.clock.now_ms())
 
     def _close(self) -> None:

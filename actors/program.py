@@ -8,7 +8,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -30,6 +29,7 @@ from actors.node import Node, Stored
 from actors.operator import Operator
 from actors.transport import Transport
 from actors.transport_options import Host
+from actors.until_stopped import until_stopped
 from protocol.errors import ProtocolError
 from protocol.oracle.batch_certificate import BatchCertificate
 from protocol.oracle.evidence import Evidence
@@ -115,11 +115,8 @@ class Program(ABC):
                 await part.start()
                 running.push_async_callback(part.stop)
             ports = {"port": self.transport.port, "metrics": self.metrics.port}
-            sys.setswitchinterval(SWITCH_S)
-            gc.collect()
-            gc.freeze()  # imports and tables are for ever: no full collection in a round
             event(log, "serving", oracle=operator.address, **ports)
-            await self.node.run(self.transport)
+            await self._run()
 
     def fault(self) -> str | None:
         """Why the price is not to be relied on, None if it is (``/healthz``)."""
@@ -130,6 +127,10 @@ class Program(ABC):
         if age_ms > STALE * schedule.schedule_ms + schedule.takeover_ms:
             return f"the newest certificate is {age_ms // 1000} s old"
         return None
+
+    async def _run(self) -> None:
+        """Drive the member; everything is open."""
+        await self.node.run(self.transport)
 
     def _holes(self) -> Iterator[tuple[Any, int]]:
         """Certificates that link to one that is not stored, and the round of the newest before
@@ -201,16 +202,9 @@ class Program(ABC):
 
 
 async def run(program: Program) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    loop = asyncio.get_running_loop()
-    serving = asyncio.current_task()
-    assert serving is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, serving.cancel)
-    try:
-        await program.serve()
-    except asyncio.CancelledError:
-        event(log, "stopped")
+    """Serve until SIGINT or SIGTERM; the process is the program's alone."""
+    _tune()
+    await until_stopped(program.serve())
 
 
 class Running:
@@ -223,6 +217,7 @@ class Running:
     def __init__(self, program: Program) -> None:
         self.program = program
         operator = program.operator
+        _tune()
         open_log(operator.folder / "node.log", getattr(logging, operator.log.upper()))
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._run, name="program", daemon=True).start()
@@ -238,3 +233,10 @@ class Running:
             event(log, "the node stops", logging.CRITICAL, reason=str(error))
         finally:
             os._exit(1)
+
+
+def _tune() -> None:
+    """What a program needs of its process, once it is made."""
+    sys.setswitchinterval(SWITCH_S)
+    gc.collect()
+    gc.freeze()  # imports and tables are for ever: no full collection in a round

@@ -1,29 +1,28 @@
 """Starts every actor of a deployment on one machine and knows where they are."""
 
-import socket
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from actors import placement
 from actors.aggregator import Aggregator
+from actors.agreement import Custody, agree
 from actors.challenger import Challenger
 from actors.clock import Clock
-from actors.config import Config, claim_terms
+from actors.config import Config
 from actors.coordinator import Coordinator, CoordinatorSettings
 from actors.faults import Lie
 from actors.feeds.endpoints import Endpoint
-from actors.keyfile import create_key
 from actors.network import AGGREGATOR_NAME, load_network
 from actors.network_files import Layout, write_network
 from actors.oracle import Oracle
 from actors.outcomes import value
+from actors.ports import free_ports
 from actors.prover import Prover
 from protocol.oracle.config import OracleConfig
 from protocol.oracle.feed import Feed
-from protocol.settlement.terms import settlement_image
+from protocol.settlement.terms import ContractTerms, Role, settlement_image
 from riscv_vm.image import ProgramImage
 
 STARTUP_S = 180.0
@@ -37,7 +36,8 @@ class Deployment:
     """The actors of one machine, and what they agree on."""
 
     oracle_config: OracleConfig
-    image: ProgramImage  # the settlement guest with the contract's terms
+    terms: ContractTerms
+    image: ProgramImage  # the settlement guest with these terms
     oracles: list[Any]
     aggregator: Any
     provers: dict[str, Any]
@@ -69,9 +69,12 @@ def deploy(
     ports = free_ports(len(names) + 1)
     write_network(place, Layout(names, ports, config.oracle.settings, venue_urls(endpoints)))
     agreed = load_network(place / "network.toml").config
-    image = settlement_image(claim_terms(config.option, agreed, FEED.feed_id))
+    custody = {role: Custody.create(folder / "keys", role) for role in Role}
+    terms = agree(config, agreed, FEED.feed_id, custody)
+    image = settlement_image(terms)
     return Deployment(
         oracle_config=agreed,
+        terms=terms,
         image=image,
         oracles=[
             placement.start(placement.ORACLE, name, Oracle, place / f"{name}.toml", clock)
@@ -87,7 +90,19 @@ def deploy(
             for i in range(config.proving.provers)
         },
         challenger=placement.start(placement.CHALLENGER, "0", Challenger, image),
-        coordinator=_start_coordinator(config, folder, agreed),
+        coordinator=placement.start(
+            placement.COORDINATOR,
+            "0",
+            Coordinator,
+            CoordinatorSettings(
+                config=agreed.encode(),
+                terms=terms.encode(),
+                holder=custody[Role.HOLDER],
+                writer=custody[Role.WRITER],
+                folder=folder / "coordinator",
+                move_ms=config.dispute.move_ms,
+            ),
+        ),
     )
 
 
@@ -99,28 +114,3 @@ def venue_urls(endpoints: Mapping[str, Endpoint]) -> dict[str, dict[str, str]]:
         if endpoint.rest_url is not None:
             found[venue]["rest"] = endpoint.rest_url
     return found
-
-
-def free_ports(count: int) -> list[int]:
-    """So many TCP ports of loopback that nobody listens on at this moment."""
-    with ExitStack() as bound:
-        sockets = [bound.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def _start_coordinator(config: Config, folder: Path, agreed: OracleConfig) -> Any:
-    holder, writer = folder / "keys" / "holder.key", folder / "keys" / "writer.key"
-    create_key(holder)
-    create_key(writer)
-    settings = CoordinatorSettings(
-        config=agreed.encode(),
-        feed=FEED.encode(),
-        option=config.option,
-        holder_key=holder,
-        writer_key=writer,
-        folder=folder / "coordinator",
-        move_ms=config.dispute.move_ms,
-    )
-    return placement.start(placement.COORDINATOR, "0", Coordinator, settings)

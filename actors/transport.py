@@ -41,7 +41,8 @@ class Transport:
     ``me`` is an oracle's index or AGGREGATOR, ``key`` its identity key, ``roster`` everybody by
     address, ``listen`` host and port (0: any), ``digest`` the configuration that all must share.
     ``receive(sender, message)`` is called in the event loop for each message; what it raises goes
-    to the loop's exception handler and ends that connection. ConfigError names a wrong argument.
+    to the loop's exception handler and ends that connection. ``joined(peer)`` is called when a peer
+    can be spoken to. ConfigError names a wrong argument.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Transport:
         listen: tuple[str, int] | None,
         digest: bytes,
         receive: Callable[[int, Any], None],
+        joined: Callable[[int], None] = lambda _: None,
         host: Host | None = None,
         limits: Limits | None = None,
         tls: Tls | None = None,
@@ -69,6 +71,7 @@ class Transport:
         self._urls = {p: parse_url(f"roster[{p}].url", roster[p].url) for p in dialled}
         secure = any(uri.secure for uri in self._urls.values())
         self._client_tls = (tls or Tls()).client() if secure else None
+        self._tell_joined = joined
         self._listen = listen
         self._server_tls = _server_tls(listen, tls)
         self._identity = Identity(me, key, digest, self._host)
@@ -188,6 +191,7 @@ class Transport:
         event(log, "connected", peer=link.peer, connects=traffic.connects)
         if replaced is not None:
             replaced.close("a newer connection of the same operator")
+        self._tell_joined(link.peer)
 
     def _left(self, link: Link, reason: str) -> None:
         if self._links.get(link.peer) is link:

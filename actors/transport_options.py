@@ -9,12 +9,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from websockets.exceptions import InvalidURI
 from websockets.uri import WebSocketURI, parse_uri
 
 from protocol.errors import ConfigError
 from protocol.wire.frame import MAX_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen; port 0 is any free one."""
+
+    host: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,17 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def parse_address(name: str, text: str) -> Address:
+    """The address in the field ``name``; ConfigError unless it is HOST:PORT."""
+    try:
+        parts = urlsplit(f"//{text}")
+        if parts.hostname and parts.port is not None and parts.netloc == text and "@" not in text:
+            return Address(parts.hostname, parts.port)
+    except ValueError:
+        pass
+    raise ConfigError(f"{name}: {text!r}: write HOST:PORT, for example 127.0.0.1:7001")
 
 
 def parse_url(name: str, url: str) -> WebSocketURI:

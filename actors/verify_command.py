@@ -1,4 +1,6 @@
-"""``oracle-vm verify FILE``: whether a certificate, batch, expiry or evidence is what it claims."""
+"""``oracle-vm verify FILE``: whether a certificate, batch, expiry or evidence is what it claims;
+with ``--anchor TXID``, whether a transaction on the chain commits to it.
+"""
 
 import json
 from collections.abc import Callable
@@ -41,20 +43,49 @@ class Verdict:
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="Hex, or JSON with `config` and what to check.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Hex, or JSON with `config` and what to check."),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(help="The configuration you trust: network.toml, or CFG1 in hex."),
     ] = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option(metavar="TXID", help="Check what this transaction's OP_RETURN commits to."),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="The chain: a folder of `chain serve`.")
+    ] = None,
+    socket: Annotated[Path | None, typer.Option(help="Or its socket.")] = None,
+    contract: Annotated[
+        Path | None,
+        typer.Option(help="A contract file. FILE, or the file itself, has the expiry or claim."),
+    ] = None,
+    history: Annotated[
+        Path | None, typer.Option(help="A node's history.sqlite, whose head was anchored.")
+    ] = None,
+    depth: Annotated[int, typer.Option(min=0, help="Blocks that must hold the anchor.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Check a price, batch or expiry certificate, or evidence, against its oracle configuration;
     the exit code says it too.
 
     Without --config the configuration in the file counts: compare its digest with one you trust.
+
+    With --anchor, and the chain by --dir or --socket: whether that transaction commits to the
+    claim that settles a --contract, or to the head of a --history.
     """
-    trusted = None if config is None else load_config(config)
-    verdict = judge(_read(file), trusted)
+    if anchor is not None:
+        # Not at the top: a certificate is checked without a node and its libraries.
+        from actors.anchor_verdict import judge_anchor
+
+        verdict = judge_anchor(anchor, depth, folder, socket, file, contract, history)
+    elif file is None:
+        raise ConfigError("FILE: say what to check, or --anchor TXID")
+    else:
+        verdict = judge(read(file), None if config is None else load_config(config))
     valid = verdict.reason is None
     if as_json:
         record = {"kind": verdict.kind, "valid": valid, "reason": verdict.reason}
@@ -69,7 +100,7 @@ def judge(data: bytes, trusted: OracleConfig | None) -> Verdict:
     """The verdict on the bytes of a file. ``trusted`` goes before a configuration in the file."""
     kind = "unknown"
     try:
-        kind, config, message = _parse(data)
+        kind, config, message = parse(data)
         used = trusted or (None if config is None else OracleConfig.decode(config))
         if used is None:
             raise EncodingError("config: none; name the one you trust with --config")
@@ -83,12 +114,13 @@ def load_config(path: Path) -> OracleConfig:
     if path.suffix == ".toml":
         return load_network(path).config
     try:
-        return OracleConfig.decode(_from_hex("config", _read(path).decode("ascii").strip()))
+        return OracleConfig.decode(from_hex("config", read(path).decode("ascii").strip()))
     except (EncodingError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path}: no network.toml and no CFG1 hex ({error})") from None
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """The bytes of a file; ConfigError if it cannot be read or is longer than anything here."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -99,23 +131,23 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _parse(data: bytes) -> tuple[str, bytes | None, bytes]:
+def parse(data: bytes) -> tuple[str, bytes | None, bytes]:
     """Kind, configuration if there is one, and the message."""
     try:
         text = data.decode("utf-8").strip()
     except UnicodeDecodeError:
         raise EncodingError("neither hex nor JSON: write the bytes as hex") from None
     if not text.startswith("{"):
-        message = _from_hex("file", text)
+        message = from_hex("file", text)
         return _kind_of(message), None, message
     record = _object(text)
-    config = _from_hex("config", record["config"]) if "config" in record else None
+    config = from_hex("config", record["config"]) if "config" in record else None
     found = [key for key in (*_JUDGES, "data") if key in record]
     if len(found) != 1:
         raise EncodingError(
             f"needs `config` and one of `data`, {', '.join(f'`{kind}`' for kind in _JUDGES)}"
         )
-    message = _from_hex(found[0], record[found[0]])
+    message = from_hex(found[0], record[found[0]])
     said = found[0] if found[0] != "data" else record.get("kind", "")
     if said in ("", "certificate") and message[:4] in _KINDS:
         said = _KINDS[message[:4]]  # of a batch, too, people say certificate
@@ -141,7 +173,7 @@ def _object(text: str) -> dict[str, Any]:
     return record
 
 
-def _from_hex(name: str, text: object) -> bytes:
+def from_hex(name: str, text: object) -> bytes:
     try:
         if isinstance(text, str) and text:
             return bytes.fromhex(text)

@@ -40,6 +40,8 @@ class Caps:
     clock: bool
     """``set_time`` works."""
     cheap_reorg: bool
+    network: str = "regtest"
+    """Name of a network in ``protocol.bitcoin.address``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,10 @@ class Mempool(Waiting):
         ancestors = self._ancestors(entry.parents)
         family = {old.txid for old in ancestors}
         siblings = [e for e in self.entries if e.parents & family and e.txid not in gone | family]
+        if policy.evicts_sibling(candidate, len(ancestors), len(siblings)):
+            direct, siblings = [*direct, *siblings], []
+            evicted = self._with_descendants(direct)
+            gone = {old.txid for old in evicted}
         policy.check_family(candidate, [_relative(old) for old in ancestors], len(siblings))
         cluster = self._cluster(entry, gone)
         policy.check_cluster(1 + len(cluster), entry.vsize + sum(old.vsize for old in cluster))

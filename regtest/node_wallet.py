@@ -4,7 +4,6 @@ The counterpart of :class:`regtest.wallet.Wallet`: coins for a contract, signatu
 that it owns, payments; and PSBTs (BIP174) and descriptors (BIP380), which that one has not.
 """
 
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ from bitcoin.core import COutPoint, CTransaction, CTxOut
 
 from protocol.bitcoin.address import REGTEST, decode_address, encode_address
 from protocol.bitcoin.opcodes import Op
+from protocol.bitcoin.psbt import Psbt, parse_psbt
 from protocol.bitcoin.script import operations
 from protocol.bitcoin.tx import Coin, hash_hex, outpoint, parse_hash, parse_tx, serialize, txout
 from protocol.errors import ChainError
@@ -93,12 +93,12 @@ class NodeWallet:
     def pay(self, outputs: Sequence[CTxOut], *, feerate_sat_vb: int = 2) -> CTransaction:
         """A signed payment with change, not broadcast; RpcError if the coins do not suffice."""
         psbt = self.sign_psbt(self.fund_psbt(outputs, feerate_sat_vb=feerate_sat_vb))
-        done = self._call("finalizepsbt", b64encode(psbt).decode())
+        done = self._call("finalizepsbt", psbt.text)
         if not done["complete"]:
             raise ChainError(f"the node's wallet {self.name} cannot sign its own payment")
         return parse_tx(bytes.fromhex(done["hex"]))
 
-    def fund_psbt(self, outputs: Sequence[CTxOut], *, feerate_sat_vb: int = 2) -> bytes:
+    def fund_psbt(self, outputs: Sequence[CTxOut], *, feerate_sat_vb: int = 2) -> Psbt:
         """An unsigned PSBT that pays ``outputs`` from this wallet's coins, with change."""
         made = self._call(
             "walletcreatefundedpsbt",
@@ -107,12 +107,12 @@ class NodeWallet:
             0,
             {"fee_rate": feerate_sat_vb, "change_type": "bech32m"},
         )
-        return b64decode(made["psbt"])
+        return parse_psbt(made["psbt"])
 
-    def sign_psbt(self, psbt: bytes) -> bytes:
+    def sign_psbt(self, psbt: Psbt) -> Psbt:
         """The PSBT with what this wallet knows of its inputs and, once every input's output is in
         it (a Taproot signature covers them all), its signatures."""
-        return b64decode(self._call("walletprocesspsbt", b64encode(psbt).decode())["psbt"])
+        return parse_psbt(self._call("walletprocesspsbt", psbt.text)["psbt"])
 
     def import_descriptor(self, descriptor: str) -> None:
         """Also own what ``descriptor`` describes, from the first block on; ChainError with the

@@ -14,7 +14,7 @@ from bitcoin.core import CTransaction, CTxOut
 from protocol.bitcoin.address import witness_program
 from protocol.bitcoin.fees import dust_limit_sats
 from protocol.bitcoin.opcodes import Op, is_op_success
-from protocol.bitcoin.script import operations
+from protocol.bitcoin.script import PAY_TO_ANCHOR, operations
 from protocol.bitcoin.taproot import TAPSCRIPT
 from protocol.bitcoin.tx import serialize, vsize_of_weight, weight, without_witness, witness_stack
 from protocol.errors import PolicyError, ScriptError
@@ -34,8 +34,6 @@ TRUC_MAX_VSIZE = 10_000
 TRUC_CHILD_MAX_VSIZE = 1_000
 MAX_CLUSTER_COUNT = 64
 MAX_CLUSTER_VSIZE = 101_000
-
-PAY_TO_ANCHOR = bytes([Op.TRUE, 2, 0x4E, 0x73])
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +100,11 @@ def check_family(candidate: Candidate, parents: Sequence[Relative], siblings: in
             raise PolicyError("TRUC-violation, version=3 child tx is too big")
         if siblings:
             raise PolicyError("TRUC-violation, tx would exceed descendant count limit")
+
+
+def evicts_sibling(candidate: Candidate, ancestors: int, siblings: int) -> bool:
+    """Whether the only other child of a TRUC parent counts as a conflict, to be replaced."""
+    return candidate.tx.nVersion == TRUC_VERSION and ancestors == siblings == 1
 
 
 def check_cluster(count: int, total_vsize: int) -> None:

@@ -53,10 +53,15 @@ OPTIONAL: Final = {
 """Given to the nodes that list them in their help; an unknown option would stop a node."""
 
 
+FETCHED: Final = Path(__file__).parents[1] / ".cache" / "bitcoind" / "bin" / "bitcoind"
+"""Where `make test-bitcoind` puts the node that it fetches."""
+
+
 def find_bitcoind() -> Path:
-    """The node to run: ``BITCOIND``, else what PATH finds. ChainError telling how to get one."""
+    """The node to run: ``BITCOIND``, else what PATH finds, else the one that was fetched.
+    ChainError telling how to get one."""
     named = os.environ.get("BITCOIND")
-    found = shutil.which(named or "bitcoind")
+    found = shutil.which(named) if named else shutil.which("bitcoind") or shutil.which(FETCHED)
     if found:
         return Path(found).resolve()
     if named:

@@ -1,4 +1,4 @@
-"""JSON-RPC to a bitcoind on loopback, with the cookie that it wrote.
+"""JSON-RPC to a bitcoind, with the cookie that it wrote.
 
 One connection that is kept open, one call at a time, a deadline on each. Amounts come back as
 ``Decimal`` bitcoins (``sats_of``), never as floats.
@@ -43,7 +43,8 @@ class Rpc:
     """Calls to one node. Thread-safe. ChainError if it does not answer in time, or not at all;
     RpcError if it answers that it cannot."""
 
-    def __init__(self, port: int, cookie: Path) -> None:
+    def __init__(self, port: int, cookie: Path, host: str = "127.0.0.1") -> None:
+        self.host = host
         self.port = port
         self._cookie = cookie
         self._lock = threading.Lock()
@@ -101,7 +102,7 @@ class Rpc:
     def _post(self, path: str, message: Any, name: str, timeout_s: float) -> Any:
         body = json.dumps(message).encode()
         deadline = time.monotonic() + timeout_s
-        where = f"bitcoind on port {self.port}"
+        where = f"bitcoind on {self.host} port {self.port}"
         try:
             reused = self._connection is not None
             try:
@@ -148,7 +149,7 @@ class Rpc:
 
     def _connect(self) -> http.client.HTTPConnection:
         self._authorization = "Basic " + base64.b64encode(self._credentials()).decode()
-        self._connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        self._connection = http.client.HTTPConnection(self.host, self.port)
         return self._connection
 
     def _credentials(self) -> bytes:

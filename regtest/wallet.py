@@ -12,6 +12,7 @@ from protocol.bitcoin.fees import (
     fee_sats,
     output_weight,
 )
+from protocol.bitcoin.psbt import Psbt
 from protocol.bitcoin.sighash import sign_input
 from protocol.bitcoin.taproot import p2tr, tweak_key
 from protocol.bitcoin.tx import (
@@ -89,6 +90,22 @@ class Wallet:
             else:
                 stacks.append([sign_input(tx, n, spent, key, aux_rand)])
         return with_witness(tx, stacks)
+
+    def sign_psbt(self, psbt: Psbt, aux_rand: bytes) -> Psbt:
+        """``psbt`` with a signature for each input that this wallet owns. ChainError if it does not
+        say what every input spends: a Taproot signature covers that."""
+        spent = []
+        for n in range(len(psbt.tx.vin)):
+            coin = psbt.spent(n)
+            if coin is None:
+                raise ChainError(f"psbt: input {n} does not say what it spends; update it first")
+            spent.append(coin)
+        for n, coin in enumerate(spent):
+            key = self._keys.get(bytes(coin.scriptPubKey))
+            if key is not None:
+                signature = sign_input(psbt.tx, n, spent, key, aux_rand)
+                psbt = psbt.with_key_path_signature(n, signature)
+        return psbt
 
     def pay(
         self,

@@ -1,8 +1,12 @@
 """Fixtures for the whole run: one Ray cluster, started only if a test needs it."""
 
 import pytest
+from hypothesis import settings
 
 from actors.runtime import local_cluster
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

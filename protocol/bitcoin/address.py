@@ -39,12 +39,11 @@ _BASE58_VALUE = {character: value for value, character in enumerate(_BASE58)}
 
 def encode_address(script_pubkey: bytes, network: Network) -> str:
     """The address of an output script; ScriptError if scripts of its shape have none."""
-    s = script_pubkey
-    if len(s) == 25 and s[:3] == bytes([Op.DUP, Op.HASH160, 20]) and s[23:] == _P2PKH_END:
-        return encode_base58check(bytes([network.p2pkh]) + s[3:23])
-    if len(s) == 23 and s[:2] == bytes([Op.HASH160, 20]) and s[22] == Op.EQUAL:
-        return encode_base58check(bytes([network.p2sh]) + s[2:22])
-    program = witness_program(s)
+    if _is_p2pkh(script_pubkey):
+        return encode_base58check(bytes([network.p2pkh]) + script_pubkey[3:23])
+    if _is_p2sh(script_pubkey):
+        return encode_base58check(bytes([network.p2sh]) + script_pubkey[2:22])
+    program = witness_program(script_pubkey)
     if program is None or not _valid_program(*program):
         raise ScriptError("only P2PKH, P2SH and witness outputs have an address")
     version, data = program
@@ -74,6 +73,20 @@ def witness_program(script_pubkey: bytes) -> tuple[int, bytes] | None:
     if Op.TRUE <= opcode <= Op.N16:
         return opcode - Op.TRUE + 1, script_pubkey[2:]
     return None
+
+
+def has_owner(script_pubkey: bytes) -> bool:
+    """Whether nodes relay an output of this script and consensus lets only its owner spend it:
+    P2PKH, P2SH, P2WPKH, P2WSH or Taproot.
+
+    Other witness outputs have an address too, and are anybody's: versions from 2 on until a
+    soft fork gives them a meaning, pay-to-anchor for ever.
+    """
+    program = witness_program(script_pubkey)
+    if program is None:
+        return _is_p2pkh(script_pubkey) or _is_p2sh(script_pubkey)
+    version, data = program
+    return (version, len(data)) in ((0, 20), (0, 32), (1, 32))
 
 
 def encode_wif(secret: bytes, network: Network, *, compressed: bool = True) -> str:
@@ -125,6 +138,15 @@ def decode_base58check(text: str, *, secret: bool = False) -> bytes:
 
 
 _P2PKH_END = bytes([Op.EQUALVERIFY, Op.CHECKSIG])
+
+
+def _is_p2pkh(code: bytes) -> bool:
+    start = bytes([Op.DUP, Op.HASH160, 20])
+    return len(code) == 25 and code[:3] == start and code[23:] == _P2PKH_END
+
+
+def _is_p2sh(code: bytes) -> bool:
+    return len(code) == 23 and code[:2] == bytes([Op.HASH160, 20]) and code[22] == Op.EQUAL
 
 
 def _check_secret(secret: bytes) -> bytes:

@@ -8,6 +8,9 @@ from protocol.errors import ScriptError
 MAX_PUSH_BYTES = 520
 """Largest stack item of consensus (BIP342 keeps the limit)."""
 
+PAY_TO_ANCHOR = bytes([Op.TRUE, 2, 0x4E, 0x73])
+"""The output that anyone may spend, without a witness, to pay for its transaction (P2A)."""
+
 LOCKTIME_THRESHOLD = 500_000_000
 """Lock times below are block heights, others Unix seconds (BIP65)."""
 

@@ -1,4 +1,4 @@
-"""The bisection game, from a claimed root down to one step (dispute.md 3), as a pure state machine.
+"""The bisection game with a referee, from a claimed root down to one step (dispute.md 3).
 
 A trace of N = 4^k steps is committed as a binary tree over N/4 blocks of four records. The prover P
 reveals the four grandchildren of the current node, the challenger C answers with the digit of the
@@ -6,56 +6,23 @@ leftmost one that differs from its own (3 if none differs); after k - 1 such rou
 four records of one block and C picks one. The k base-4 digits are the index of the disputed step.
 
 `Game` is what both sides and the referee know: every transition returns a new one, and every answer
-is checked when it arrives, so that a malformed or inconsistent one ends the game at once.
+is checked when it arrives, so that a malformed or inconsistent one ends the game at once. The same
+game without a referee, as Bitcoin judges it, is protocol.dispute.play.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
+from protocol.dispute.claim import FAN, Claim, Fault, Party, base4_number
 from protocol.errors import DisputeError
 from protocol.units import U32_MAX
 from riscv_vm.record import Record, encode_block
 from riscv_vm.tree import Tree, block_node, subtree
 
-FAN = 4
-"""Nodes that P reveals a round, and records in a block."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The program ends in HALT on the agreed input within 4^log4_steps steps; this is its trace."""
-
-    root: bytes
-    log4_steps: int
-    width: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.log4_steps <= 15:
-            raise DisputeError(f"a trace holds 4^1 to 4^15 steps, not 4^{self.log4_steps}")
-        if self.width not in (20, 32) or len(self.root) != self.width:
-            raise DisputeError("a root is 20 or 32 bytes, as wide as its tree")
-
-
-class Party(StrEnum):
-    """The two sides of a dispute."""
-
-    PROVER = "prover"
-    CHALLENGER = "challenger"
-
-
-class Fault(StrEnum):
-    """What a verdict is based on: the names of dispute.md's leaves."""
-
-    NODE = "NODE"  # the grandchildren do not hash to their parent
-    BLOCK = "BLOCK"  # the records do not hash to their block node
-    EXECUTE = "EXECUTE"  # the record is not the result of the instruction
-    NOT_HALT = "NOT-HALT"  # the honest trace does not end in HALT
-    TIMEOUT = "TIMEOUT"  # a side did not answer in time
-    NONE = "NONE"  # the disputed record is right: the challenge was unfounded
+__all__ = ["FAN", "Claim", "Fault", "Game", "Party", "Verdict", "answer", "choose", "differing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +74,7 @@ class Game:
     @property
     def index(self) -> int:
         """The digits so far as one base-4 number: the current node's place in its level."""
-        value = 0
-        for digit in self.digits:
-            value = value * FAN + digit
-        return value
+        return base4_number(self.digits)
 
     @property
     def level(self) -> int:
@@ -200,5 +164,9 @@ def choose(game: Game, trace: Tree) -> int:
         first = FAN * game.index
         theirs = game.children
         ours = [trace.node(game.level, first + i) for i in range(FAN)]
-    differing = (i for i in range(FAN) if theirs[i] != ours[i])
-    return next(differing, FAN - 1)
+    return differing(theirs, ours)
+
+
+def differing(theirs: Sequence[object], ours: Sequence[object]) -> int:
+    """The place of the leftmost of four nodes or records that differs, 3 if none does."""
+    return next((i for i in range(FAN) if theirs[i] != ours[i]), FAN - 1)

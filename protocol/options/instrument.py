@@ -2,8 +2,7 @@
 
 They extend Deribit's, ``BTC-27DEC26-50000-C``: ``-B`` pays a fixed sum, ``-UO80000`` and
 ``-DO40000`` knock out, ``-A`` is American, and ``d`` is the decimal point. An instrument has
-exactly one name. The whole grammar is read; ``require_european_vanilla`` says which of it can be
-settled.
+exactly one name.
 """
 
 import re
@@ -12,7 +11,7 @@ from datetime import date
 from enum import Enum, IntEnum
 from typing import Final
 
-from protocol.errors import EncodingError, TermsError
+from protocol.errors import EncodingError
 from protocol.units import E8, U64_MAX, PriceE8, UnixMs
 
 MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -131,20 +130,6 @@ def parse_instrument(name: str) -> Instrument:
         )
     except EncodingError as error:
         raise EncodingError(f"instrument {name!r}: {error}") from None
-
-
-def require_european_vanilla(instrument: Instrument) -> None:
-    """TermsError unless the guest can settle it: a European call or put without extras."""
-    for is_there, what in (
-        (instrument.is_binary, "binary"),
-        (instrument.barrier is not None, "barrier"),
-        (instrument.is_american, "American"),
-    ):
-        if is_there:
-            raise TermsError(
-                f"{instrument.name} is a {what} option; only European vanilla calls and puts "
-                "can be settled: leave out everything after C or P"
-            )
 
 
 def _take(suffixes: list[str], suffix: str) -> bool:

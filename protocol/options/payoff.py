@@ -1,16 +1,20 @@
-"""What an option pays at expiry, in integers: the same numbers as riscv_vm/guest/payoff.c.
+"""What an option pays, in integers: the same numbers as riscv_vm/guest/payoff.c.
 
-call: q * (S - K) // S sats, put: q * (K - S) // S sats, 0 when that is negative, never above the
-collateral (options.md 1). q is the quantity in sats, S the settlement price, K the strike.
+    call    q * (S - K) // S sats        binary call   q sats if S > K
+    put     q * (K - S) // S sats        binary put    q sats if S < K
+
+0 when negative, never above the collateral, and 0 for a knock-out whose barrier the certified price
+touched (options.md 1). q is the quantity in sats, S the settlement price, K the strike.
 
 A contract commits to a payout in whole units, one output per bit of their number: the collateral
 split into 2^bits - 1 units. What does not fill a unit stays with the writer.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from protocol.errors import TermsError
-from protocol.options.instrument import OptionKind
+from protocol.options.instrument import Barrier, KnockOut, OptionKind
 from protocol.units import U64_MAX, PriceE8, Sats
 
 PAYOUT_BITS: Final = 16
@@ -20,38 +24,64 @@ UNIT_SATS_MIN: Final = 1_000
 """The smallest output: the dust limit of 330 sats and the cost of sweeping it."""
 
 
-def check_payoff_terms(
-    kind: OptionKind, strike_e8: PriceE8, quantity_sats: Sats, collateral_sats: Sats
-) -> None:
-    """TermsError unless all are u64 above 0 and a call's collateral covers its quantity.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payoff:
+    """What an option pays on a price. TermsError unless the numbers are u64 above 0, the collateral
+    covers what a call or a binary can pay (a cap below would hide; a put's is a term), and a
+    barrier leaves something to pay."""
 
-    A call pays up to its quantity, which a cap below would hide; a put's cap is a term.
-    """
-    _require_u64("strike_e8", strike_e8)
-    _require_u64("quantity_sats", quantity_sats)
-    _require_u64("collateral_sats", collateral_sats)
-    if kind is OptionKind.CALL and quantity_sats > collateral_sats:
-        raise TermsError(
-            f"quantity_sats {quantity_sats} of a call is above collateral_sats {collateral_sats}: "
-            "raise the collateral to the quantity"
-        )
+    kind: OptionKind
+    strike_e8: PriceE8
+    quantity_sats: Sats
+    collateral_sats: Sats
+    is_binary: bool = False
+    barrier: Barrier | None = None
 
+    def __post_init__(self) -> None:
+        for field in ("strike_e8", "quantity_sats", "collateral_sats"):
+            _require_u64(field, getattr(self, field))
+        is_bounded = self.is_binary or self.kind is OptionKind.CALL
+        if is_bounded and self.quantity_sats > self.collateral_sats:
+            what = "binary" if self.is_binary else "call"
+            raise TermsError(
+                f"quantity_sats {self.quantity_sats} of a {what} is above collateral_sats"
+                f" {self.collateral_sats}: raise the collateral to the quantity"
+            )
+        if self.barrier is not None:
+            self._require_barrier(self.barrier)
 
-def payoff_sats(
-    kind: OptionKind,
-    spot_e8: PriceE8,
-    strike_e8: PriceE8,
-    quantity_sats: Sats,
-    collateral_sats: Sats,
-) -> Sats:
-    """What the writer owes the holder when the certified price is ``spot_e8``.
+    def _require_barrier(self, barrier: Barrier) -> None:
+        if self.is_binary:
+            raise TermsError("barrier: a binary option has none, remove one of them")
+        _require_u64("barrier level_e8", barrier.level_e8)
+        is_up, is_call = barrier.direction is KnockOut.UP, self.kind is OptionKind.CALL
+        if is_up == is_call and (
+            barrier.level_e8 <= self.strike_e8 if is_up else barrier.level_e8 >= self.strike_e8
+        ):
+            raise TermsError(
+                f"barrier level_e8 {barrier.level_e8}: the option is knocked out before it pays;"
+                f" the level must lie {'above' if is_up else 'below'} the strike {self.strike_e8}"
+            )
 
-    TermsError for a value that is not a u64 above 0, or a call with less collateral than quantity.
-    """
-    check_payoff_terms(kind, strike_e8, quantity_sats, collateral_sats)
-    _require_u64("spot_e8", spot_e8)
-    gain_e8 = spot_e8 - strike_e8 if kind is OptionKind.CALL else strike_e8 - spot_e8
-    return Sats(min(quantity_sats * max(gain_e8, 0) // spot_e8, collateral_sats))
+    def sats(self, price_e8: PriceE8, high_e8: PriceE8, low_e8: PriceE8) -> Sats:
+        """What the writer owes the holder when ``price_e8`` is certified, with the highest and the
+        lowest price of the window. TermsError for a price that is no u64 above 0."""
+        for field, value in (("price_e8", price_e8), ("high_e8", high_e8), ("low_e8", low_e8)):
+            _require_u64(field, value)
+        is_call = self.kind is OptionKind.CALL
+        gain_e8 = price_e8 - self.strike_e8 if is_call else self.strike_e8 - price_e8
+        if gain_e8 <= 0 or self._is_knocked_out(high_e8, low_e8):
+            return Sats(0)
+        if self.is_binary:
+            return self.quantity_sats
+        return Sats(min(self.quantity_sats * gain_e8 // price_e8, self.collateral_sats))
+
+    def _is_knocked_out(self, high_e8: PriceE8, low_e8: PriceE8) -> bool:
+        if self.barrier is None:
+            return False
+        if self.barrier.direction is KnockOut.UP:
+            return high_e8 >= self.barrier.level_e8
+        return low_e8 <= self.barrier.level_e8
 
 
 def unit_of(collateral_sats: Sats, bits: int = PAYOUT_BITS) -> Sats:

@@ -52,7 +52,7 @@ class AnyInbox(ABC, Generic[S]):
         self.refused: Counter[Reason] = Counter()
         self.convicted: dict[int, Evidence] = {}
         self._rounds: dict[int, dict[int, S]] = {}
-        self._newest: dict[int, tuple[int, int]] = {}
+        self._newest: dict[int, S] = {}
 
     @abstractmethod
     def check(self, signed: S, now_ms: int) -> Refusal | None:
@@ -62,6 +62,10 @@ class AnyInbox(ABC, Generic[S]):
         """The valid observations of a round by oracle index, without those of convicted oracles."""
         observations = self._rounds.get(round_id, {})
         return {i: s for i, s in sorted(observations.items()) if i not in self.convicted}
+
+    def newest(self, oracle: int) -> S | None:
+        """The valid observation of the newest round of an oracle, however old it is."""
+        return self._newest.get(oracle)
 
     def receive(self, signed: S, now_ms: int) -> Refusal | None:
         """Keeps a valid observation; a repeated one is no news and no fault. EQUIVOCATION carries
@@ -108,11 +112,14 @@ class AnyInbox(ABC, Generic[S]):
                 f"oracle {who} has signed two observations of {seen.round}",
                 proof,
             )
-        newest_round, newest_seq = self._newest.get(who, (-1, -1))
-        if seen.round > newest_round and seen.seq <= newest_seq:
+        newest = self.newest(who)
+        if newest is None:
+            return None
+        before: Statement = newest.observation
+        if seen.round > before.round and seen.seq <= before.seq:
             return Refusal(
                 Reason.SEQUENCE,
-                f"oracle {who} went back from seq {newest_seq} to {seen.seq}: its sign guard was"
+                f"oracle {who} went back from seq {before.seq} to {seen.seq}: its sign guard was"
                 " rolled back",
             )
         return None
@@ -120,7 +127,9 @@ class AnyInbox(ABC, Generic[S]):
     def _keep(self, signed: S) -> None:
         seen, who = signed.observation, signed.oracle
         self._rounds.setdefault(seen.round, {})[who] = signed
-        self._newest[who] = max(self._newest.get(who, (-1, -1)), (seen.round, seen.seq))
+        newest = self.newest(who)
+        if newest is None or seen.round > newest.observation.round:
+            self._newest[who] = signed
 
     def _forget(self, now_ms: int) -> None:
         forget(self._rounds, oldest_round(self.config, now_ms))

@@ -21,8 +21,8 @@ UNDER_WAY: Final = 2
 """An oracle opens no further round while so many that it has observed are under way: one is being
 certified and one observed. With short intervals a network would fall behind otherwise."""
 
-Heartbeat = Callable[[Status, int], SignedHeartbeat]
-"""Signs why this oracle does not observe; the second argument is now, unix ms."""
+Heartbeat = Callable[[Status, int], SignedHeartbeat | None]
+"""Signs why this oracle does not observe, or says nothing; the second argument is now, unix ms."""
 
 
 def _no_history(_: int) -> tuple[bytes, ...]:
@@ -179,7 +179,8 @@ class OracleMember(Peer):
         if self._heartbeat is None or round_id <= self._beaten:
             return []
         self._beaten = round_id
-        return [Send(self.others, self._heartbeat(status, now_ms))]
+        beat = self._heartbeat(status, now_ms)
+        return [] if beat is None else [Send(self.others, beat)]
 
     # Messages
 

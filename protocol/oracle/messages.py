@@ -41,6 +41,18 @@ class HistoryAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenRequest:
+    """Asks an oracle for the newest observation of the asking one that it has verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAnswer:
+    """That signed observation as bytes, empty if there is none since the answering one's start."""
+
+    observation: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ExpiryRequest:
     """Asks an oracle to compute and sign the expiry of a slot.
 

@@ -1,184 +1,150 @@
-"""The contract of two parties: one Taproot output that both must sign to move.
+"""The contract of two parties as scripts and amounts: everything but FUND's outpoint.
 
-The writer locks the collateral, the holder pays the premium. Three transactions:
+FUND's output holds the collateral, a bond of each party and a reserve for the dearest of the ends
+CLOSE, REFUND and SETTLE. It is spent
 
-    FUND     both parties' coins -> contract output, premium to the writer, changes  (funding.py)
-    CLOSE    contract output -> payout to the holder, the rest to the writer          (spending.py)
-    REFUND   contract output -> collateral to the writer, from ``refund_height`` on   (spending.py)
+    by key path    by both together (MuSig2): CLOSE, which then looks like any other payment
+    CLOSE          by both, where no nonces can be exchanged
+    REFUND         by both, pre-signed, above ``refund_height``
+    first moves    of the holder and of the writer as provers, pre-signed   (direction.py)
 
-The contract output holds the collateral and the fee of its own spend, so that CLOSE and REFUND
-pay out exactly what the terms say. Half of that fee comes from each party (see ``funding.py``).
+A pre-signed transaction has version 3, pays ``feerate_sat_vb`` and ends in an anchor, through which
+either side can pay more. What a claim costs on its way to SETTLE comes from its prover's bond.
 """
 
-from dataclasses import dataclass
-from enum import Enum
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
-from protocol.bitcoin.address import MAINNET, encode_address
-from protocol.bitcoin.fees import OVERHEAD_WEIGHT, dust_limit_sats, fee_sats, output_weight
-from protocol.bitcoin.script import LOCKTIME_THRESHOLD, after_height, null_data, two_of_two
-from protocol.bitcoin.taproot import NUMS_KEY, TapLeaf, TaprootOutput, taproot_output, tweak_public
-from protocol.bitcoin.tx import MAX_MONEY_SATS
-from protocol.errors import ScriptError, TermsError
+from bitcoin.core import COutPoint
 
-ANCHOR_BYTES = 32
-MAX_FEERATE_SAT_VB = 1_000
+from protocol.bitcoin.script import null_data
+from protocol.bitcoin.tx import MAX_MONEY_SATS, transaction, txin, txout
+from protocol.crypto.musig2 import AggregateKey, key_sort
+from protocol.crypto.winternitz import require_distinct
+from protocol.errors import TermsError
+from protocol.settlement.direction import direction
+from protocol.settlement.move import FUND, Draft, Move, Paid, costs, priced
+from protocol.settlement.onetime import OneTimePublics, labels_of
+from protocol.settlement.path import Lock, SpendPath, widest_vsize
+from protocol.settlement.settle import Split, split_of
+from protocol.settlement.terms import ContractTerms, Role, contract_id
 
-_INPUT_WEIGHT = 4 * (32 + 4 + 1 + 4)
-_SIGNATURE_WEIGHT = 1 + 64
-
-
-class Role(Enum):
-    """A side of the contract."""
-
-    HOLDER = "holder"
-    WRITER = "writer"
-
-    @property
-    def other(self) -> "Role":
-        return Role.WRITER if self is Role.HOLDER else Role.HOLDER
-
-
-class SpendPath(Enum):
-    """A way to spend the contract output."""
-
-    CLOSE = "close"
-    REFUND = "refund"
-
-
-@dataclass(frozen=True, slots=True)
-class ContractKeys:
-    """The x-only public keys (32 bytes) that sign for each side. TermsError if they cannot."""
-
-    holder: bytes
-    writer: bytes
-
-    def __post_init__(self) -> None:
-        for role in Role:
-            try:
-                tweak_public(self.of(role))
-            except ScriptError as error:
-                raise TermsError(f"the {role.value}'s key is no x-only public key") from error
-        if self.holder == self.writer:
-            raise TermsError("holder and writer need different keys")
-
-    def of(self, role: Role) -> bytes:
-        return self.holder if role is Role.HOLDER else self.writer
-
-
-@dataclass(frozen=True, slots=True)
-class ContractTerms:
-    """What the parties agree on in bitcoin. TermsError if it cannot be honoured."""
-
-    collateral_sats: int
-    """Locked by the writer; bounds every payout."""
-    premium_sats: int
-    """Paid by the holder to the writer in FUND; zero for none."""
-    refund_height: int
-    """REFUND is valid in the blocks above this height."""
-    holder_script: bytes
-    """Output script that the payout goes to."""
-    writer_script: bytes
-    """Output script that premium, remainder and refund go to."""
-    feerate_sat_vb: int = 2
-    """Fee rate of all three transactions."""
-    anchored: bool = True
-    """CLOSE may carry a 32-byte OP_RETURN; its fee is reserved either way."""
-
-    def __post_init__(self) -> None:
-        for role in Role:
-            try:
-                encode_address(self.script_of(role), MAINNET)
-            except ScriptError as error:
-                raise TermsError(f"the {role.value}'s payout script has no address form") from error
-        if not 1 <= self.feerate_sat_vb <= MAX_FEERATE_SAT_VB:
-            raise TermsError(f"feerate_sat_vb must lie between 1 and {MAX_FEERATE_SAT_VB}")
-        if not 0 < self.refund_height < LOCKTIME_THRESHOLD:
-            raise TermsError("refund_height must be a block height above 0")
-        least = max(self.dust_sats(role) for role in Role)
-        if not least <= self.collateral_sats <= MAX_MONEY_SATS // 2:
-            raise TermsError(
-                f"collateral_sats must be at least {least}, the dust limit, and half of all money"
-                f" at most, not {self.collateral_sats}"
-            )
-        least = self.dust_sats(Role.WRITER)
-        if self.premium_sats and not least <= self.premium_sats <= MAX_MONEY_SATS // 4:
-            raise TermsError(
-                f"premium_sats must be 0 or at least {least}, the dust limit, and a quarter of all"
-                f" money at most, not {self.premium_sats}"
-            )
-
-    def script_of(self, role: Role) -> bytes:
-        return self.holder_script if role is Role.HOLDER else self.writer_script
-
-    def dust_sats(self, role: Role) -> int:
-        """The least amount that makes an output of this party."""
-        return dust_limit_sats(self.script_of(role))
+CLOSE: Final = "CLOSE"
+REFUND: Final = "REFUND"
+ANCHOR_BYTES: Final = 32
+"""What CLOSE may carry in an OP_RETURN."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """Keys and terms, and the output that follows from them."""
+    """What both parties build for themselves from the terms and both bundles of one-time keys.
 
-    keys: ContractKeys
+    TermsError, naming the field, where the amounts cannot pay for the graph or a bundle is not of
+    these terms; SignatureError if two one-time keys share a chain; ScriptError if a transaction
+    does not fit its limits.
+    """
+
     terms: ContractTerms
+    one_time: Mapping[Role, OneTimePublics]
+    id: bytes = field(init=False, compare=False, repr=False)
+    aggregate: AggregateKey = field(init=False, compare=False, repr=False)
+    """Of both ``key``s: the internal key of FUND's output."""
+    lock: Lock = field(init=False, compare=False, repr=False)
+    """FUND's output."""
+    splits: Mapping[Role, Split] = field(init=False, compare=False, repr=False)
+    """SETTLE in each prover's direction."""
+    reserve_sats: int = field(init=False, compare=False, repr=False)
+    close_fee_sats: int = field(init=False, compare=False, repr=False)
+    moves: Mapping[str, Move] = field(init=False, compare=False, repr=False)
+    """Every pre-signed transaction by name, parents first, their inputs without outpoints."""
 
-    @property
-    def output(self) -> TaprootOutput:
-        """NUMS internal key; leaves CLOSE and REFUND, each signed by both."""
-        return _contract_output(self.keys, self.terms.refund_height)
+    def __post_init__(self) -> None:
+        terms = self.terms
+        self._require_bundles()
+        splits = {role: split_of(terms, role, self.one_time[role]) for role in Role}
+        drafts = [direction(terms, self.one_time[role], splits[role]) for role in Role]
+        refund = self._refund()
+        ways = [SpendPath(CLOSE, self._signers()), refund.path, *(d.path for d in drafts)]
+        points = key_sort(b"\x02" + key for key in self._signers().values())
+        aggregate = AggregateKey(points)
+        lock = Lock.of(ways, aggregate.public)
+        self._require_bonds(drafts, lock)
+        rate = terms.chain.feerate_sat_vb
+        close_fee = rate * self._close_vsize(lock)
+        ends = [costs(draft, lock, None, rate) for draft in (refund, *drafts)]
+        self._set(id=contract_id(terms), aggregate=aggregate, lock=lock, close_fee_sats=close_fee)
+        self._set(splits=MappingProxyType(splits), reserve_sats=max(close_fee, *ends))
+        if self.value_sats > MAX_MONEY_SATS:
+            raise TermsError(f"collateral_sats and bond_sats exceed all money: {self.value_sats}")
+        paid = dict.fromkeys(Role, 0)
+        moves = [
+            move
+            for draft in (refund, *drafts)
+            for move in priced(draft, FUND, lock, self.value_sats, rate, paid)
+        ]
+        self._set(moves=MappingProxyType({move.name: move for move in moves}))
 
     @property
     def script_pubkey(self) -> bytes:
-        return self.output.script_pubkey
-
-    def leaf(self, path: SpendPath) -> TapLeaf:
-        return _leaf(self.keys, self.terms.refund_height, path)
-
-    @property
-    def spend_fee_sats(self) -> int:
-        """The fee that CLOSE and REFUND pay, whatever their outputs: that of the largest CLOSE."""
-        terms = self.terms
-        weight = OVERHEAD_WEIGHT + _INPUT_WEIGHT + self.witness_weight(SpendPath.REFUND)
-        weight += sum(output_weight(terms.script_of(role)) for role in Role)
-        if terms.anchored:
-            weight += output_weight(null_data(bytes(ANCHOR_BYTES)))
-        return fee_sats(weight, terms.feerate_sat_vb)
-
-    def witness_weight(self, path: SpendPath) -> int:
-        """Two signatures, the leaf and its control block."""
-        leaf = self.leaf(path)
-        control = self.output.control_block(leaf)
-        return 1 + 2 * _SIGNATURE_WEIGHT + 1 + len(leaf.script) + 1 + len(control)
+        return self.lock.script_pubkey
 
     @property
     def value_sats(self) -> int:
-        """What the contract output holds: the collateral and the fee of its spend."""
-        return self.terms.collateral_sats + self.spend_fee_sats
+        """What FUND's output holds."""
+        return self.stake_sats(Role.HOLDER) + self.stake_sats(Role.WRITER)
 
-    def payouts(self, payout_sats: int) -> tuple[int, int]:
-        """What holder and writer receive when the holder is due ``payout_sats``.
+    def stake_sats(self, role: Role) -> int:
+        """What ``role`` brings of it: its bond, half the reserve (the writer an odd satoshi more),
+        and of the writer the collateral."""
+        half = self.reserve_sats // 2
+        if role is Role.HOLDER:
+            return self.terms.chain.bond_sats + half
+        collateral = self.terms.claim.collateral_sats
+        return self.terms.chain.bond_sats + collateral + self.reserve_sats - half
 
-        A share below its dust limit makes no output: the other side receives it (the holder's is
-        tested first). TermsError if the collateral does not cover the payout.
-        """
-        total = self.terms.collateral_sats
-        if not 0 <= payout_sats <= total:
-            raise TermsError(f"payout_sats must lie between 0 and {total}, not {payout_sats}")
-        if payout_sats < self.terms.dust_sats(Role.HOLDER):
-            return 0, total
-        if total - payout_sats < self.terms.dust_sats(Role.WRITER):
-            return total, 0
-        return payout_sats, total - payout_sats
+    def _refund(self) -> Draft:
+        """REFUND: bonds and collateral back to where they came from."""
+        terms = self.terms
+        path = SpendPath(REFUND, self._signers(), height=terms.chain.refund_height)
+        scripts = tuple(terms.party(role).script for role in Role)
+        return Draft(path, None, None, (), scripts, self._refund_amounts)
 
+    def _refund_amounts(self, left: int, _paid: Paid) -> tuple[int, ...]:
+        bond, collateral = self.terms.chain.bond_sats, self.terms.claim.collateral_sats
+        spare = left - 2 * bond - collateral
+        return bond + spare // 2, bond + collateral + spare - spare // 2
 
-def _leaf(keys: ContractKeys, refund_height: int, path: SpendPath) -> TapLeaf:
-    both = two_of_two(keys.holder, keys.writer)
-    return TapLeaf(both if path is SpendPath.CLOSE else after_height(refund_height, both))
+    def _signers(self) -> dict[Role, bytes]:
+        return {role: self.terms.party(role).key for role in Role}
 
+    def _close_vsize(self, lock: Lock) -> int:
+        """Of CLOSE by its leaf, with the anchor where the terms have one."""
+        outputs = [txout(0, self.terms.party(role).script) for role in Role]
+        if self.terms.chain.anchored:
+            outputs.append(txout(0, null_data(bytes(ANCHOR_BYTES))))
+        close = transaction([txin(COutPoint())], outputs)
+        return widest_vsize(close, lock, lock.path(CLOSE))
 
-@lru_cache(maxsize=256)
-def _contract_output(keys: ContractKeys, refund_height: int) -> TaprootOutput:
-    leaves = (_leaf(keys, refund_height, path) for path in (SpendPath.CLOSE, SpendPath.REFUND))
-    close, refund = leaves
-    return taproot_output(NUMS_KEY, (close, refund))
+    def _require_bundles(self) -> None:
+        for role in Role:
+            if tuple(self.one_time[role].keys) != labels_of(self.terms, role):
+                raise TermsError(f"the {role.value}'s one-time keys are not for these terms")
+        require_distinct(key for role in Role for key in self.one_time[role].keys.values())
+
+    def _require_bonds(self, drafts: Iterable[Draft], lock: Lock) -> None:
+        """A bond covers the own way to SETTLE and a lost challenge of it, at the highest rate
+        (dispute.md 5), and then leaves an output."""
+        chain = self.terms.chain
+        way = max(costs(draft, lock, draft.prover, chain.max_feerate_sat_vb) for draft in drafts)
+        least = way + chain.claim_fee_sats + max(self.terms.party(each).dust_sats for each in Role)
+        if chain.bond_sats < least:
+            raise TermsError(
+                f"bond_sats {chain.bond_sats}: a claim costs up to {way} sats at max_feerate_sat_vb"
+                f" {chain.max_feerate_sat_vb}: post at least {least}"
+            )
+
+    def _set(self, **fields: object) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)

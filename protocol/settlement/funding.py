@@ -1,19 +1,20 @@
 """FUND: the coins of both parties into the contract output.
 
-Inputs: the holder's coins, then the writer's, all Taproot key path. Outputs: 0 the contract,
-then the premium to the writer (if any), the holder's change, the writer's change (where they
-exceed dust; less is left to the fee).
+Inputs: the holder's coins, then the writer's. Outputs: 0 the contract, then the premium to the
+writer (if any), the holder's change, the writer's change (where they exceed dust; less is left to
+the fee).
 
-Who pays what: the writer brings the collateral, the holder the premium. Each pays the weight of
-its own inputs and change; the common weight of FUND and the fee reserved for CLOSE or REFUND are
-halved, an odd satoshi falling to the writer.
+Who pays what: the writer brings the collateral, the holder the premium, each a bond and half of the
+reserve. Each pays the weight of its own inputs and change; the common weight of FUND is halved, an
+odd satoshi falling to the writer.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from bitcoin.core import COutPoint, CTransaction, CTxOut
 
-from protocol.bitcoin.address import witness_program
+from protocol.bitcoin.address import has_owner, witness_program
 from protocol.bitcoin.fees import (
     KEY_PATH_INPUT_WEIGHT,
     OVERHEAD_WEIGHT,
@@ -21,18 +22,46 @@ from protocol.bitcoin.fees import (
     fee_sats,
     output_weight,
 )
-from protocol.bitcoin.tx import Coin, outpoint, outpoint_key, transaction, txid, txin, txout
+from protocol.bitcoin.tx import (
+    WITNESS_SCALE,
+    Coin,
+    outpoint,
+    outpoint_key,
+    transaction,
+    txid,
+    txin,
+    txout,
+)
 from protocol.errors import TermsError
 from protocol.settlement.compare import require_same
-from protocol.settlement.contract import Contract, Role
+from protocol.settlement.contract import Contract
+from protocol.settlement.party_terms import NO_OWNER
+from protocol.settlement.terms import Role
 
-MAX_COINS = 100
+MAX_COINS: Final = 100
 """Inputs of one party, so that FUND stays small and its counts stay one byte."""
+
+_INPUT_BYTES: Final = 32 + 4 + 1 + 4
+"""Of an input without its witness: outpoint, no scriptSig, sequence."""
+
+_WITNESS_SIZES: Final = {(0, 20): (72, 33), (1, 32): (65,)}
+"""By witness version and program length: the longest signature, which names its sighash, and the
+key where it is hashed."""
+
+_INPUT_WEIGHT: Final = KEY_PATH_INPUT_WEIGHT + 1
+"""Of Taproot."""
+
+_ROUNDING_WEIGHT: Final = WITNESS_SCALE - 1
+"""What FUND's virtual size may exceed a quarter of its weight by, counted with what is common."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one party puts in. TermsError if its coins cannot be signed by Taproot key path."""
+    """What one party puts in: coins of any wallet, P2WPKH or Taproot by key path.
+
+    TermsError for others: FUND's txid must not depend on a signature, nor its fee on a script;
+    and for change that no node relays.
+    """
 
     coins: tuple[Coin, ...]
     change_script: bytes
@@ -41,36 +70,56 @@ class Contribution:
         if not 1 <= len(self.coins) <= MAX_COINS:
             raise TermsError(f"a party funds with 1 to {MAX_COINS} coins, not {len(self.coins)}")
         for coin in self.coins:
-            program = witness_program(bytes(coin.output.scriptPubKey))
-            if program is None or program[0] != 1 or len(program[1]) != 32:
-                raise TermsError("a contract is funded from Taproot outputs only")
+            input_weight(coin)
+        if not has_owner(self.change_script):
+            raise TermsError(f"change_script {self.change_script.hex()}: {NO_OWNER}")
 
     @property
     def sats(self) -> int:
         return sum(coin.sats for coin in self.coins)
 
+    @property
+    def weight(self) -> int:
+        """Of its inputs, signed."""
+        return sum(input_weight(coin) for coin in self.coins)
 
-def fund_needs(contract: Contract, role: Role, coins: int) -> int:
-    """The sats that ``role`` must bring in ``coins`` coins, without asking for change."""
-    terms = contract.terms
-    common = fee_sats(_common_weight(contract), terms.feerate_sat_vb) + contract.spend_fee_sats
-    half = common // 2 if role is Role.HOLDER else common - common // 2
-    stake = terms.premium_sats if role is Role.HOLDER else terms.collateral_sats
-    return stake + half + fee_sats(coins * KEY_PATH_INPUT_WEIGHT, terms.feerate_sat_vb)
+
+def widest_witness(coin: Coin) -> list[bytes]:
+    """As many bytes as the witness that spends ``coin`` can have; TermsError if its kind cannot
+    fund."""
+    version, program = witness_program(bytes(coin.output.scriptPubKey)) or (-1, b"")
+    sizes = _WITNESS_SIZES.get((version, len(program)))
+    if sizes is None:
+        raise TermsError("a contract is funded from P2WPKH and Taproot outputs only")
+    return [bytes(size) for size in sizes]
+
+
+def input_weight(coin: Coin) -> int:
+    """The weight of the input that spends ``coin``, signed; TermsError as ``widest_witness``."""
+    return WITNESS_SCALE * _INPUT_BYTES + 1 + sum(1 + len(item) for item in widest_witness(coin))
+
+
+def fund_needs(contract: Contract, role: Role, count: int, one_weight: int = _INPUT_WEIGHT) -> int:
+    """The sats that ``role`` must bring in ``count`` coins, without asking for change.
+
+    ``one_weight`` is what an input of its wallet weighs (``input_weight``).
+    """
+    return _needs(contract, role, count * one_weight)
 
 
 def change_sats(contract: Contract, role: Role, contribution: Contribution) -> int:
     """What comes back to ``role``; 0 where it would be dust. TermsError if it brings too little."""
-    needed = fund_needs(contract, role, len(contribution.coins))
+    own = contribution.weight
+    needed = _needs(contract, role, own)
     if contribution.sats < needed:
         raise TermsError(
             f"the {role.value}'s coins hold {contribution.sats} sats, FUND takes {needed} of them"
         )
-    own = len(contribution.coins) * KEY_PATH_INPUT_WEIGHT
-    rate = contract.terms.feerate_sat_vb
-    extra = fee_sats(own + output_weight(contribution.change_script), rate) - fee_sats(own, rate)
+    rate = contract.terms.chain.feerate_sat_vb
+    script = contribution.change_script
+    extra = fee_sats(own + output_weight(script), rate) - fee_sats(own, rate)
     change = contribution.sats - needed - extra
-    return change if change >= dust_limit_sats(contribution.change_script) else 0
+    return change if change >= dust_limit_sats(script) else 0
 
 
 def fund_tx(contract: Contract, holder: Contribution, writer: Contribution) -> CTransaction:
@@ -79,8 +128,9 @@ def fund_tx(contract: Contract, holder: Contribution, writer: Contribution) -> C
     if len({outpoint_key(coin.outpoint) for coin in coins}) != len(coins):
         raise TermsError("a coin is offered twice in FUND")
     outputs = [txout(contract.value_sats, contract.script_pubkey)]
-    if contract.terms.premium_sats:
-        outputs.append(txout(contract.terms.premium_sats, contract.terms.writer_script))
+    premium = contract.terms.chain.premium_sats
+    if premium:
+        outputs.append(txout(premium, contract.terms.party(Role.WRITER).script))
     for role, party in ((Role.HOLDER, holder), (Role.WRITER, writer)):
         change = change_sats(contract, role, party)
         if change:
@@ -93,7 +143,7 @@ def fund_spent(holder: Contribution, writer: Contribution) -> tuple[CTxOut, ...]
     return tuple(coin.output for coin in holder.coins + writer.coins)
 
 
-def verify_fund(
+def require_fund(
     contract: Contract, tx: CTransaction, holder: Contribution, writer: Contribution
 ) -> COutPoint:
     """The contract's outpoint, if ``tx`` is the FUND of these coins; TermsError otherwise.
@@ -110,8 +160,17 @@ def contract_outpoint(fund: CTransaction) -> COutPoint:
     return outpoint(txid(fund), 0)
 
 
+def _needs(contract: Contract, role: Role, weight: int) -> int:
+    """Stake, premium, half of the common fee, and the fee of ``weight``."""
+    rate = contract.terms.chain.feerate_sat_vb
+    common = fee_sats(_common_weight(contract), rate)
+    half = common // 2 if role is Role.HOLDER else common - common // 2
+    premium = contract.terms.chain.premium_sats if role is Role.HOLDER else 0
+    return contract.stake_sats(role) + premium + half + fee_sats(weight, rate)
+
+
 def _common_weight(contract: Contract) -> int:
-    weight = OVERHEAD_WEIGHT + output_weight(contract.script_pubkey)
-    if contract.terms.premium_sats:
-        weight += output_weight(contract.terms.writer_script)
+    weight = OVERHEAD_WEIGHT + _ROUNDING_WEIGHT + output_weight(contract.script_pubkey)
+    if contract.terms.chain.premium_sats:
+        weight += output_weight(contract.terms.party(Role.WRITER).script)
     return weight

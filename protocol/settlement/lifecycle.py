@@ -1,93 +1,148 @@
-"""The life of one contract as a record: what the coordinator writes to disk before it acts.
+"""Where a contract stands: a stage, decided from the chain and from what the party has kept.
 
-    draft -> signed -> funded -> claimed -> disputed -> decided
-                          |         |                      |
-                          |         |-----> settled <------|
-                          `---------`-----> refunded <-----' (if the claiming side fell silent)
+    draft -> signed -> funded -> claimed -> settled
+      |        |          |         `-> disputed -> settled
+      `--------`-> cancelled  `-----------------> settled (CLOSE) | refunded
 
-Each `Settlement` is a whole state: the last one on disk is all that a restart needs. A dispute that
-was interrupted is played again or ends in a refund.
+A transaction counts once enough blocks hold and follow it; a reorganisation takes a stage back.
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
 
-import msgpack
+from bitcoin.core import COutPoint, CTransaction
 
-from protocol.errors import EncodingError, TermsError
+from protocol.bitcoin.tx import outpoint, txid
+from protocol.settlement.contract import REFUND
+from protocol.settlement.graph import Graph
+from protocol.settlement.move import FUND
+from protocol.settlement.reading import name_of
+from protocol.settlement.terms import Role
+from protocol.settlement.view import View, confirmations
 
 
 class Stage(StrEnum):
     """Where a contract stands."""
 
     DRAFT = "draft"
-    SIGNED = "signed"  # FUND and REFUND are signed by both; FUND may be broadcast
-    FUNDED = "funded"  # FUND is in a block
-    CLAIMED = "claimed"  # a payout and a root are claimed
-    DISPUTED = "disputed"  # the other side challenged the claim
-    DECIDED = "decided"  # the game has a winner
-    SETTLED = "settled"  # CLOSE may be broadcast
-    REFUNDED = "refunded"  # REFUND may be broadcast
-
-
-NEXT: Final = {
-    Stage.DRAFT: {Stage.SIGNED},
-    Stage.SIGNED: {Stage.FUNDED},
-    Stage.FUNDED: {Stage.CLAIMED, Stage.REFUNDED},
-    Stage.CLAIMED: {Stage.DISPUTED, Stage.SETTLED, Stage.REFUNDED},
-    Stage.DISPUTED: {Stage.DECIDED, Stage.REFUNDED},
-    Stage.DECIDED: {Stage.SETTLED, Stage.REFUNDED},
-    Stage.SETTLED: set[Stage](),
-    Stage.REFUNDED: set[Stage](),
-}
+    SIGNED = "signed"
+    """This party has signed FUND."""
+    FUNDED = "funded"
+    CLAIMED = "claimed"
+    """One side has begun to reveal its claim."""
+    DISPUTED = "disputed"
+    """The claim on the chain is false."""
+    SETTLED = "settled"
+    """CLOSE, SETTLE or a time-out: who gets what is decided."""
+    REFUNDED = "refunded"
+    CANCELLED = "cancelled"
+    """FUND will never confirm, and this party signs nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
-    """One contract: its stage and everything already signed or claimed (raw transactions, consensus
-    encoding; ``claim`` is the guest input of protocol.settlement.claim)."""
+class Placed:
+    """A transaction of the contract that the node shows; ``height`` is None in the mempool."""
 
-    stage: Stage = Stage.DRAFT
-    refund_height: int = 0
-    fund_tx: bytes = b""
-    refund_tx: bytes = b""
-    claim: bytes = b""
-    root: bytes = b""
-    log4_steps: int = 0
-    width: int = 0
-    payout_sats: int = 0
-    close_tx: bytes = b""
-    winner: str = ""
-    fault: str = ""
-
-    def to(self, stage: Stage, **changes: Any) -> "Settlement":
-        """The next state; TermsError if the life of a contract does not go that way."""
-        if stage not in NEXT[self.stage]:
-            raise TermsError(f"a contract that is {self.stage} cannot become {stage}")
-        if self.stage is Stage.DECIDED and (stage is Stage.REFUNDED) is not self.silenced:
-            raise TermsError(f"the game was decided by {self.fault}: {stage} does not follow")
-        return replace(self, stage=stage, **changes)
+    name: str
+    """As ``reading.name_of`` says; empty for one that is not the contract's."""
+    tx: CTransaction
+    height: int | None
+    confirmations: int
 
     @property
-    def silenced(self) -> bool:
-        """True if the claiming side lost the game by silence: then the contract is refunded."""
-        return (self.winner, self.fault) == ("challenger", "TIMEOUT")
+    def confirmed(self) -> bool:
+        """Whether a block holds it."""
+        return self.height is not None
 
-    def encode(self) -> bytes:
-        """The state as one msgpack map."""
-        packed: bytes = msgpack.packb({f.name: getattr(self, f.name) for f in fields(self)})
-        return packed
+    def opens(self, blocks: int, view: View) -> bool:
+        """Whether the next block may spend it under a relative lock of ``blocks``."""
+        return self.height is not None and self.height + blocks <= view.height + 1
 
-    @classmethod
-    def decode(cls, data: bytes) -> "Settlement":
-        """The state in ``data``; EncodingError if it is anything else."""
-        try:
-            record = msgpack.unpackb(data, strict_map_key=True)
-            stage = Stage(record.pop("stage"))
-            state = cls(stage=stage, **record)
-        except (ValueError, TypeError, AttributeError, KeyError, msgpack.UnpackException) as error:
-            raise EncodingError(f"not a settlement state: {error}") from None
-        if any(type(getattr(state, f.name)) is not type(f.default) for f in fields(cls)):
-            raise EncodingError("not a settlement state: a field has another type")
-        return state
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The run of transactions from FUND to the last that the node shows."""
+
+    path: tuple[Placed, ...]
+
+    @property
+    def fund(self) -> Placed | None:
+        return self.path[0] if self.path else None
+
+    @property
+    def last(self) -> Placed | None:
+        """What spends FUND, or what spends that, and so on; None while FUND is unspent."""
+        return self.path[-1] if len(self.path) > 1 else None
+
+    @property
+    def in_blocks(self) -> "Position":
+        """The same as far as blocks hold it."""
+        return Position(tuple(placed for placed in self.path if placed.confirmed))
+
+    def funded(self, depth: int) -> bool:
+        """Whether FUND counts and nothing spends it."""
+        fund = self.fund
+        return fund is not None and fund.confirmations >= depth and self.last is None
+
+    def counted(self, depth: int) -> Placed | None:
+        """The last transaction that counts."""
+        counting = [placed for placed in self.path if placed.confirmations >= depth]
+        return counting[-1] if counting else None
+
+    def placed(self, name: str) -> Placed | None:
+        """The transaction of that name."""
+        return next((placed for placed in self.path if placed.name == name), None)
+
+
+def position_of(graph: Graph, view: View) -> Position:
+    """What ``view`` shows of the contract, FUND first."""
+    seen = view.tx(bytes(graph.fund.hash))
+    if seen is None:
+        return Position(())
+    height = None if seen.block is None else seen.block.height
+    fund = Placed(FUND, seen.tx, height, confirmations(seen, view))
+    return Position((fund, *_spenders(graph, graph.fund, view)))
+
+
+def stage_of(position: Position, depth: int, *, false_claim: bool) -> Stage | None:
+    """The stage that the chain shows; None before FUND counts. ``false_claim`` is about the claim
+    on the path, if there is one."""
+    placed = position.counted(depth)
+    if placed is None:
+        return None
+    if placed.name == FUND:
+        return Stage.FUNDED
+    if placed.name == REFUND:
+        return Stage.REFUNDED
+    field = field_of(placed.name)
+    if field.startswith("INPUT_"):
+        return Stage.CLAIMED
+    if field == "KICKOFF":
+        return Stage.DISPUTED if false_claim else Stage.CLAIMED
+    return Stage.SETTLED
+
+
+def prover_of(position: Position) -> Role | None:
+    """Whose claim spent FUND."""
+    if len(position.path) < 2:
+        return None
+    side = position.path[1].name.partition(":")[0]
+    return next((role for role in Role if role.value == side), None)
+
+
+def field_of(name: str) -> str:
+    """What a name says behind its direction: KICKOFF of ``holder:KICKOFF``."""
+    return name.rpartition(":")[2]
+
+
+def _spenders(graph: Graph, point: COutPoint, view: View) -> Iterator[Placed]:
+    """What spends ``point``, then what spends output 0 of that, as far as moves lead on."""
+    followed = {move.spends for move in graph.moves.values()}
+    while (seen := view.spender(point)) is not None:
+        name = name_of(graph, seen.tx) or ""
+        height = None if seen.block is None else seen.block.height
+        yield Placed(name, seen.tx, height, confirmations(seen, view))
+        if name not in followed:
+            return
+        point = outpoint(txid(seen.tx), 0)

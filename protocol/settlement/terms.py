@@ -1,182 +1,168 @@
-"""What the settlement guest takes as constant: the terms page of its image.
+"""The terms of a contract between two parties, and the program that judges its claims.
 
-    TRM 165 + 32 n   "TRM1" | config_digest 32 | feed_id 32 | subject 32 | start_round u64
-                     | target_round u64 | grace_rounds u32 | rule u8 | window u32 | min_rounds u32
-                     | kind u8 (1 call, 2 put) | strike u64 | quantity u64 | collateral u64
-                     | unit_sats u64 | payout_bits u8 | q u8 | n u8 | n x x-only key 32
-    page 4096        TRM | contract_id 32 | zeros
+    TRM    "TRM2" | holder's key 32 | expiry_round u64 | size of TRM u16
+           | claim (claim_terms) | holder without key (party_terms) | writer (party_terms)
+           | chain (chain_terms)
+    page   TRM | contract_id 32 | zeros, 4096 bytes
 
-Everything is big-endian; the digit in the magic is the version. Both parties sign for the contract
-id, so neither can prove a claim on an image with other terms.
+Everything is big-endian; the digit in the magic is the version. An oracle reads the first two
+fields (protocol.oracle.exercise), the settlement guest the claim and, for an American contract, the
+contract id. Both parties sign for the contract id, so neither can prove a claim on an image with
+other terms.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
 from typing import Final, Self
 
+from protocol.bitcoin.tx import MAX_MONEY_SATS
 from protocol.crypto.tagged import tagged_hash
 from protocol.errors import EncodingError, TermsError
-from protocol.options.instrument import OptionKind
-from protocol.options.payoff import PAYOUT_BITS, check_payoff_terms, unit_of
-from protocol.oracle.config import MAX_ORACLES, OracleConfig
-from protocol.oracle.expiry import ExpirySlot, Rule
-from protocol.oracle.layout import require_bytes, require_uint
-from protocol.units import U32_MAX, PriceE8, Sats
+from protocol.oracle import expiry as exp
+from protocol.oracle import signatures as sigs
+from protocol.oracle.expiry import ExpirySlot, exercise_subject
+from protocol.settlement.chain_terms import ChainTerms
+from protocol.settlement.claim_terms import ClaimTerms, grace_rounds_min
+from protocol.settlement.cursor import Cursor
+from protocol.settlement.party_terms import PartyTerms, Role
 from riscv_vm.guest import guest_elf
 from riscv_vm.image import ProgramImage, load_elf, with_terms
 
-TERMS_MAGIC: Final = b"TRM1"
-GRACE_MIN_MS: Final = 600_000
-"""One burnt or missing round must not strand a contract."""
+__all__ = [
+    "ChainTerms",
+    "ClaimTerms",
+    "ContractTerms",
+    "PartyTerms",
+    "Role",
+    "claim_published_from",
+    "claim_size",
+    "contract_id",
+    "grace_rounds_min",
+    "settlement_image",
+    "steps_max",
+    "template_hash",
+    "terms_page",
+]
+
+TERMS_MAGIC: Final = b"TRM2"
+UNITS_SIZE: Final = 4
+"""A claim begins with its units (protocol.settlement.claim)."""
+MESSAGE_BYTES: Final = 32
+"""A prover reveals its claim in messages of this size, the last one shorter."""
+MESSAGES_PER_TX: Final = 5
+"""At most, in one transaction."""
 
 _GUEST: Final = "settle"
-_HEAD: Final = Struct(">4s32s32s32sQQIBIIBQQQQBBB")
-TERMS_HEAD_SIZE: Final = _HEAD.size
+_SUBJECT_AT: Final = UNITS_SIZE + 4 + 32 + 32
+_END_AT: Final = _SUBJECT_AT + 32 + 8 + 8
+_HEAD: Final = Struct(">4s32sQH")
+_GUEST_STEPS: Final = 50_000
+_SIGNATURE_STEPS: Final = 1_800_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimTerms:
-    """The part of a contract that decides a payout.
+class ContractTerms:
+    """Everything that the parties agree on, once and in full. TermsError names what cannot be
+    honoured: a key that is used twice, an amount that is too small or too large, a trace that is
+    too short. Whether the bonds cover the transactions is asked of those (``Contract``)."""
 
-    ``roster`` holds the x-only keys of the configuration's oracles in its order, ``quorum`` is how
-    many sign an expiry. ``grace_rounds`` behind the slot's target the end round must have come, and
-    ``min_rounds`` of the rounds from start to end must be certified. EncodingError names a field
-    that cannot be encoded, TermsError one that cannot be honoured.
-    """
-
-    slot: ExpirySlot
-    roster: tuple[bytes, ...]
-    quorum: int
-    grace_rounds: int
-    min_rounds: int = 1
-    kind: OptionKind
-    strike_e8: PriceE8
-    quantity_sats: Sats
-    collateral_sats: Sats
-    payout_bits: int = PAYOUT_BITS
+    claim: ClaimTerms
+    holder: PartyTerms
+    writer: PartyTerms
+    chain: ChainTerms
 
     def __post_init__(self) -> None:
-        require_uint("grace_rounds", self.grace_rounds, 32)
-        require_uint("min_rounds", self.min_rounds, 32)
-        for field in ("strike_e8", "quantity_sats", "collateral_sats"):
-            require_uint(field, getattr(self, field), 64)
-        self._require_roster()
-        most = self.slot.target_round - self.slot.start_round + 1
-        if not 1 <= self.min_rounds <= most:
+        keys = (*self.holder.keys, *self.writer.keys, *self.claim.roster)
+        if len(set(keys)) != len(keys):
+            raise TermsError("key: one is used twice; each role of each party needs its own")
+        self._require_money()
+        steps = steps_max(self.claim.quorum)
+        if 4**self.chain.log4_steps < steps:
             raise TermsError(
-                f"min_rounds {self.min_rounds}: it must lie between 1 and the {most} rounds from"
-                " start to target"
+                f"log4_steps {self.chain.log4_steps}: the settlement program takes up to {steps}"
+                f" steps with {self.claim.quorum} signatures"
             )
-        check_payoff_terms(self.kind, self.strike_e8, self.quantity_sats, self.collateral_sats)
-        unit_of(self.collateral_sats, self.payout_bits)
 
-    def _require_roster(self) -> None:
-        n = len(self.roster)
-        for index, key in enumerate(self.roster):
-            require_bytes(f"roster[{index}]", key, 32)
-        if not 1 <= n <= MAX_ORACLES or len(set(self.roster)) != n:
-            raise TermsError(f"roster: 1 to {MAX_ORACLES} different keys are needed")
-        if not 1 <= self.quorum <= n:
-            raise TermsError(f"quorum {self.quorum}: it must lie between 1 and the {n} oracles")
+    def _require_money(self) -> None:
+        chain = self.chain
+        if self.claim.collateral_sats > MAX_MONEY_SATS // 2:
+            raise TermsError(
+                f"collateral_sats {self.claim.collateral_sats}: above half of all money"
+            )
+        if 0 < chain.premium_sats < self.writer.dust_sats:
+            raise TermsError(
+                f"premium_sats {chain.premium_sats}: write 0, or at least {self.writer.dust_sats},"
+                " the dust limit"
+            )
+
+    def party(self, role: Role) -> PartyTerms:
+        """What this side brings."""
+        return self.holder if role is Role.HOLDER else self.writer
 
     @property
-    def unit_sats(self) -> Sats:
-        """The sats of one payout unit."""
-        return unit_of(self.collateral_sats, self.payout_bits)
+    def expiry_round(self) -> int:
+        """The round that settles the contract; of an American one the last that can."""
+        return self.claim.slot.target_round
 
-    def payout_sats(self, units: int) -> Sats:
-        """The sats in ``units`` units."""
-        return Sats(units * self.unit_sats)
+    def expiry_slot(self, exercise_round: int | None = None) -> ExpirySlot:
+        """What the oracles sign for this contract. An American one is settled in the round that it
+        was exercised in, None for the expiry round; TermsError for a round that it cannot be."""
+        slot = self.claim.slot
+        settled = self.expiry_round if exercise_round is None else exercise_round
+        if not self.claim.is_american:
+            if settled != self.expiry_round:
+                raise TermsError(f"exercise_round {settled}: a European option has none")
+            return slot
+        if not self.claim.first_round <= settled <= self.expiry_round:
+            raise TermsError(
+                f"exercise_round {settled}: it must lie between {self.claim.first_round} and the"
+                f" expiry round {self.expiry_round}"
+            )
+        subject = exercise_subject(contract_id(self), settled)
+        return replace(slot, target_round=settled, subject=subject)
 
     def encode(self) -> bytes:
-        """165 bytes and 32 for each oracle."""
-        slot = self.slot
-        head = _HEAD.pack(
-            TERMS_MAGIC,
-            slot.config_digest,
-            slot.feed_id,
-            slot.subject,
-            slot.start_round,
-            slot.target_round,
-            self.grace_rounds,
-            slot.rule,
-            slot.window,
-            self.min_rounds,
-            self.kind,
-            self.strike_e8,
-            self.quantity_sats,
-            self.collateral_sats,
-            self.unit_sats,
-            self.payout_bits,
-            self.quorum,
-            len(self.roster),
-        )
-        return head + b"".join(self.roster)
+        """The ``TRM2`` bytes: fewer than 1,000."""
+        parts = self.claim.encode(), self.holder.encode()[32:], self.writer.encode()
+        body = b"".join(parts) + self.chain.encode()
+        size = _HEAD.size + len(body)
+        return _HEAD.pack(TERMS_MAGIC, self.holder.key, self.expiry_round, size) + body
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """The inverse of ``encode``; EncodingError or TermsError for any other bytes."""
-        if len(data) < _HEAD.size:
-            raise EncodingError(f"terms: {len(data)} bytes are too few")
-        magic, config_digest, feed_id, subject, start, target, grace, rule, window, *rest = (
-            _HEAD.unpack_from(data)
-        )
-        min_rounds, kind, strike, quantity, collateral, unit, bits, quorum, n = rest
+        cursor = Cursor("terms", data)
+        magic, holder_key, expiry_round, size = cursor.read(_HEAD)
         if magic != TERMS_MAGIC:
             raise EncodingError(f"terms begin with {magic!r}: expected {TERMS_MAGIC!r}")
-        require_bytes(f"terms of {n} oracles", data, _HEAD.size + 32 * n)
-        if rule not in tuple(Rule):
-            raise EncodingError(f"rule {rule}: expected 1 for a spot or 2 for a TWAP")
-        if kind not in tuple(OptionKind):
-            raise EncodingError(f"kind {kind}: expected 1 for a call or 2 for a put")
-        slot = ExpirySlot(
-            config_digest=config_digest,
-            feed_id=feed_id,
-            subject=subject,
-            start_round=start,
-            target_round=target,
-            rule=Rule(rule),
-            window=window,
-        )
+        if size != len(data):
+            raise EncodingError(f"terms: {len(data)} bytes, they say that they have {size}")
         terms = cls(
-            slot=slot,
-            roster=_keys(data[_HEAD.size :]),
-            quorum=quorum,
-            grace_rounds=grace,
-            min_rounds=min_rounds,
-            kind=OptionKind(kind),
-            strike_e8=strike,
-            quantity_sats=quantity,
-            collateral_sats=collateral,
-            payout_bits=bits,
+            claim=ClaimTerms.read(cursor, expiry_round),
+            holder=_read_party(cursor, Role.HOLDER, holder_key),
+            writer=_read_party(cursor, Role.WRITER),
+            chain=ChainTerms.read(cursor),
         )
-        if unit != terms.unit_sats:
-            raise EncodingError(
-                f"unit_sats {unit}: the collateral in {bits} bits gives {terms.unit_sats}"
-            )
+        cursor.end()
         return terms
 
-    def require_config(self, config: OracleConfig) -> None:
-        """TermsError unless roster and digest are those of ``config``, the quorum outnumbers its
-        faults and the grace lasts at least ten minutes of its rounds."""
-        if self.slot.config_digest != config.digest or self.roster != config.oracles:
-            raise TermsError("the terms name other oracles than this configuration")
-        if self.quorum <= config.faults:
-            raise TermsError(
-                f"quorum {self.quorum}: with {config.faults} liars it takes {config.faults + 1}"
-            )
-        if self.grace_rounds < grace_rounds_min(config):
-            raise TermsError(
-                f"grace_rounds {self.grace_rounds}: give at least {grace_rounds_min(config)},"
-                " ten minutes"
-            )
+
+def claim_size(quorum: int) -> int:
+    """The bytes of a claim with ``quorum`` signatures."""
+    return UNITS_SIZE + exp.SIZE + quorum * sigs.ENTRY
 
 
-def grace_rounds_min(config: OracleConfig) -> int:
-    """The fewest rounds of this configuration that last ten minutes, at most 2^32 - 1."""
-    return min(-(-GRACE_MIN_MS // config.interval_ms), U32_MAX)
+def claim_published_from(terms: ContractTerms) -> int:
+    """Where the bytes of a claim begin that the terms do not fix: its end round, or the subject of
+    an American contract. Only what is behind it must be revealed; the units are the payout."""
+    return _SUBJECT_AT if terms.claim.is_american else _END_AT
+
+
+def steps_max(quorum: int) -> int:
+    """The settlement program takes fewer steps than this on any claim."""
+    return _GUEST_STEPS + quorum * _SIGNATURE_STEPS
 
 
 def template_hash() -> bytes:
@@ -184,17 +170,17 @@ def template_hash() -> bytes:
     return sha256(guest_elf(_GUEST)).digest()
 
 
-def contract_id(terms: ClaimTerms) -> bytes:
+def contract_id(terms: ContractTerms) -> bytes:
     """What names the contract: its terms and the program that judges it, 32 bytes."""
     return tagged_hash("btcfi/contract/v1", terms.encode() + template_hash())
 
 
-def terms_page(terms: ClaimTerms) -> bytes:
+def terms_page(terms: ContractTerms) -> bytes:
     """The bytes that the terms page begins with (``--terms`` of the vm commands)."""
     return terms.encode() + contract_id(terms)
 
 
-def settlement_image(terms: ClaimTerms) -> ProgramImage:
+def settlement_image(terms: ContractTerms) -> ProgramImage:
     """The settlement guest of this contract."""
     return with_terms(_template(), terms_page(terms))
 
@@ -204,5 +190,8 @@ def _template() -> ProgramImage:
     return load_elf(guest_elf(_GUEST))
 
 
-def _keys(data: bytes) -> tuple[bytes, ...]:
-    return tuple(data[i : i + 32] for i in range(0, len(data), 32))
+def _read_party(cursor: Cursor, role: Role, key: bytes | None = None) -> PartyTerms:
+    try:
+        return PartyTerms.read(cursor, key)
+    except TermsError as error:
+        raise TermsError(f"{role.value} {error}") from None

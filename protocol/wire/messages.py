@@ -6,6 +6,7 @@ who receive it.
 
 from typing import Any, Final
 
+from protocol.crypto.musig2 import NONCE_BYTES, PARTIAL_BYTES
 from protocol.errors import EncodingError, ProtocolError
 from protocol.oracle.batch_certificate import BatchCertificate
 from protocol.oracle.batch_observation import SignedObservationBatch
@@ -14,7 +15,7 @@ from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import MAX_ORACLES
 from protocol.oracle.evidence import Evidence
 from protocol.oracle.exercise import PREIMAGE_MAX, ExerciseNotice
-from protocol.oracle.expiry import Expiry, ExpirySlot, Rule
+from protocol.oracle.expiry import Expiry, ExpiryCertificate, ExpirySlot, Rule
 from protocol.oracle.heartbeat import SignedHeartbeat
 from protocol.oracle.messages import (
     HISTORY_LIMIT,
@@ -24,10 +25,15 @@ from protocol.oracle.messages import (
     HistoryAnswer,
     HistoryRequest,
     Refused,
+    SeenAnswer,
+    SeenRequest,
 )
 from protocol.oracle.observation import SignedObservation
 from protocol.oracle.proposal import Proposal, Reason, Refusal, Vote
 from protocol.oracle.report import Report
+from protocol.settlement import messages as party
+from protocol.settlement.contract import ANCHOR_BYTES
+from protocol.settlement.terms import ContractTerms
 from protocol.units import U64_MAX
 from protocol.wire.fields import (
     Coded,
@@ -47,6 +53,8 @@ from protocol.wire.frame import MAX_SIZE
 _ORACLE: Final = uint(8)
 _HASH: Final = raw(32)
 _SIGNATURE: Final = raw(64)
+_DEAL: Final = raw(party.DEAL_BYTES)
+_SESSION: Final = raw(party.SESSION_BYTES)
 _OBSERVATION: Final = Coded(SignedObservation)
 _CERTIFICATE: Final = Coded(Certificate)
 _OBSERVATIONS: Final = Coded(SignedObservationBatch)
@@ -90,6 +98,8 @@ _KINDS: Final[dict[str, Coded | Record]] = {
     "exercise-notice": Coded(ExerciseNotice),
     "history-request": Record(HistoryRequest, after_round=Integer(-1, U64_MAX)),
     "history-answer": Record(HistoryAnswer, certificates=Many(Raw(0, MAX_SIZE), HISTORY_LIMIT)),
+    "seen-request": Record(SeenRequest),
+    "seen-answer": Record(SeenAnswer, observation=Raw(0, MAX_SIZE)),
     "expiry-request": Record(
         ExpiryRequest, slot=_SLOT, grace_rounds=uint(32), contract=Raw(0, PREIMAGE_MAX)
     ),
@@ -97,6 +107,34 @@ _KINDS: Final[dict[str, Coded | Record]] = {
         ExpiryAnswer, oracle=_ORACLE, expiry=Coded(Expiry), signature=_SIGNATURE
     ),
     "expiry-refused": Record(ExpiryRefused, oracle=_ORACLE, slot=_SLOT, reason=Text()),
+    "propose": Record(party.Propose, deal=_DEAL, terms=Coded(ContractTerms)),
+    "accept": Record(party.Accept, deal=_DEAL, terms=Coded(ContractTerms)),
+    "decline": Record(party.Decline, deal=_DEAL, reason=Text()),
+    "piece": Record(
+        party.Piece,
+        deal=_DEAL,
+        step=Member(party.Step),
+        index=uint(16),
+        count=uint(16),
+        data=Raw(0, party.PIECE_BYTES),
+    ),
+    "ask": Record(party.Ask, deal=_DEAL, step=Member(party.Step)),
+    "close-offer": Record(
+        party.CloseOffer,
+        deal=_DEAL,
+        session=_SESSION,
+        certificate=Coded(ExpiryCertificate),
+        anchor=Raw(0, ANCHOR_BYTES),
+        nonce=raw(NONCE_BYTES),
+    ),
+    "close-answer": Record(
+        party.CloseAnswer,
+        deal=_DEAL,
+        session=_SESSION,
+        nonce=raw(NONCE_BYTES),
+        partial=raw(PARTIAL_BYTES),
+    ),
+    "close-refusal": Record(party.CloseRefusal, deal=_DEAL, session=_SESSION, reason=Text()),
 }
 _KIND_OF: Final = {codec.kind: kind for kind, codec in _KINDS.items()}
 

@@ -10,6 +10,8 @@ from regtest.bitcoind import BitcoindChain
 from regtest.chain import Chain
 from regtest.kernel import KernelChain
 from regtest.process import find_bitcoind
+from regtest.remote import RemoteChain
+from regtest.served import ChainServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,21 @@ def no_bitcoind() -> str:
     return ""
 
 
+class ServedKernel(RemoteChain):
+    """The embedded node behind a socket, both in one process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._node = KernelChain(folder / "node")
+        self._server = ChainServer(self._node, folder / "chain.sock")
+        super().__init__(self._server.path)
+
+    def close(self) -> None:
+        super().close()
+        self._server.stop()
+        self._node.close()
+
+
 KERNEL = Backend("kernel", KernelChain, lambda: "")
 BITCOIND = Backend("bitcoind", BitcoindChain, no_bitcoind)
+SERVED = Backend("served", ServedKernel, lambda: "")
 BACKENDS = (KERNEL, BITCOIND)

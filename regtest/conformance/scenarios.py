@@ -20,7 +20,6 @@ from protocol.crypto.keys import SecretKey
 from protocol.errors import ChainError, ConsensusError, PolicyError
 from regtest.blocks import coinbase, mined_block, subsidy_sats
 from regtest.chain import ANYONE, COINBASE_MATURITY, Chain
-from regtest.conformance.contract import contract_paths
 from regtest.conformance.record import AUX, Record, expect
 from regtest.conformance.spends import spend_cases
 from regtest.index import parse_block
@@ -274,7 +273,6 @@ def reground(raw: bytes) -> bytes:
 SCENARIOS: Final[Mapping[str, Callable[[Record], None]]] = {
     "spend cases": spend_cases,
     "wallet funding": wallet_funding,
-    "contract paths": contract_paths,
     "mempool": mempool,
     "reorgs": reorgs,
     "time locks": time_locks,

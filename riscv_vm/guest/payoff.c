@@ -23,10 +23,18 @@ uint64_t mul_div_capped(uint64_t a, uint64_t b, uint64_t d, uint64_t cap) {
     return low < cap ? low : cap;
 }
 
-uint64_t payoff(const Option *option, uint64_t spot) {
+static int is_knocked_out(const Option *option, uint64_t high, uint64_t low) {
+    return (option->barrier == KNOCK_OUT_UP && high >= option->level) ||
+           (option->barrier == KNOCK_OUT_DOWN && low <= option->level);
+}
+
+uint64_t payoff(const Option *option, uint64_t spot, uint64_t high, uint64_t low) {
     int pays = option->kind == CALL ? spot > option->strike : spot < option->strike;
-    if (!pays) {
+    if (!pays || is_knocked_out(option, high, low)) {
         return 0;
+    }
+    if (option->is_binary) {
+        return option->quantity;
     }
     uint64_t gain = option->kind == CALL ? spot - option->strike : option->strike - spot;
     return mul_div_capped(option->quantity, gain, spot, option->collateral);

@@ -3,9 +3,11 @@ import stat
 import pytest
 
 from actors.clock import SimulatedClock, SystemClock
-from actors.config import DEMO, load
+from actors.config import DEMO, claim_terms, load, oracle_config
 from actors.keyfile import create_key, load_key
+from protocol.crypto.keys import SecretKey
 from protocol.errors import ConfigError
+from protocol.options.instrument import parse_instrument
 
 
 def test_the_shipped_file_loads():
@@ -24,6 +26,10 @@ def test_the_shipped_file_loads():
         ("BTC-27DEC26-80000-C", "BTC-27DEC26-80000-X", "option"),
         ("collateral_sats = 100_000_000", "collateral_sats = 5", "collateral_sats"),
         ("log4_steps = 12", "log4_steps = 7", "log4_steps"),
+        ("80000-C", "80000-C-A", "start_round"),
+        ("80000-C", "80000-C-UO90000", "start_round"),
+        ("premium_sats", "twap_rounds = 2\npremium_sats", "window 2"),
+        ("premium_sats", "payout_bits = 17\npremium_sats", "use 16 bits"),
         ('"alpha", "bravo"', '"alpha", "alpha"', "names"),
         ('binance = "simulated"', 'binance = "http://x"', "binance"),
         ('binance = "simulated"', 'binance = "wss://x"', "venues"),
@@ -43,6 +49,25 @@ def test_an_error_names_the_file_and_the_field(tmp_path, old, new, names):
     assert str(path) in str(error.value)
     assert names in str(error.value)
     assert "\n" not in str(error.value).replace("\n\n", "")
+
+
+@pytest.mark.parametrize(
+    "suffix", ["C", "P", "C-B", "C-UO90000", "P-DO40000", "C-A", "P-UO90000-A"]
+)
+def test_every_option_has_claim_terms(tmp_path, suffix):
+    text = DEMO.read_text().replace("80000-C", f"80000-{suffix}")
+    path = tmp_path / "option.toml"
+    path.write_text(text.replace("[option]\n", "[option]\nrounds = 60\ntwap_rounds = 3\n"))
+    config = load(path)
+    keys = tuple(SecretKey(bytes([i + 1]) * 32).public for i in range(3))
+    oracles = oracle_config(config.oracle, keys)
+    terms = claim_terms(config.option, oracles, bytes(32))
+    expiry = oracles.round_at(parse_instrument(config.option.instrument).expiry_ms)
+    assert (terms.slot.start_round, terms.slot.target_round) == (expiry - 59, expiry)
+    assert terms.slot.window == 3
+    assert terms.quorum == (3 if suffix.endswith("A") else 2)
+    earlier = claim_terms(config.option, oracles, bytes(32), expiry - 1000)
+    assert earlier.slot.start_round == expiry - 1000
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -157,6 +157,11 @@ def test_live_without_an_answer_fails():
     assert json.loads(result.stdout)["prices_e8"] == {"BTC-USD": None}
 
 
+def test_a_clock_offset_that_is_not_known_is_said_to_be_unknown():
+    result = invoke("live", "--seconds", 0.2, "--endpoint", "kraken=ws://127.0.0.1:9")
+    assert "0 connections, clock offset unknown; last fault: " in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [

@@ -18,6 +18,7 @@ from actors.network_files import NAMES, Layout, write_network
 from actors.node import EVENTS_LIMIT
 from actors.transport_link import Traffic
 from protocol.errors import PriceError
+from protocol.oracle.exercise import ExerciseNotice
 from protocol.oracle.messages import AGGREGATOR as AGGREGATOR_ADDRESS
 from protocol.oracle.proposal import Reason
 from tests.actors.test_metrics import parse
@@ -180,6 +181,16 @@ async def test_refused_messages_are_counted_by_reason(net):
     assert page("messages_refused_total", reason=Reason.EQUIVOCATION) == 0
 
 
+async def test_refused_exercise_notices_are_counted_by_reason(net):
+    await net.certified(1)
+    alpha = net["alpha"]
+    alpha.node.hear(AGGREGATOR_ADDRESS, ExerciseNotice(bytes(36) + b"\xff" * 8, 1, bytes(64)))
+    page = await shows(net, "alpha", lambda page: page("notices_refused_total", reason="stale"))
+    assert page("notices_refused_total", reason=Reason.STALE) == 1
+    assert page("notices_refused_total", reason=Reason.SIGNATURE) == 0
+    assert (await look(net, "bravo"))("notices_refused_total", reason=Reason.STALE) == 0
+
+
 async def test_a_flood_is_counted_as_dropped_and_as_a_flood(net):
     await net.certified(1)
     alpha = net["alpha"]
@@ -209,15 +220,13 @@ async def test_a_liar_that_stays_within_the_rules_is_flagged(net):
 
 async def test_an_oracle_without_data_says_so(net):
     await net.certified(1)
-    charlie = net["charlie"]
-    charlie._look = lambda *_: PriceError("all venues are silent")
-    page = await shows(
-        net,
-        "alpha",
-        lambda page: page("heartbeat", oracle="charlie", status="NO_DATA") == 1,
-    )
+    heartbeats, since = net["alpha"].member.heartbeats, net.round()
+    net["charlie"]._look = lambda *_: PriceError("all venues are silent")
+    await until(lambda: 2 in heartbeats and heartbeats[2].heartbeat.round > since)
+    page = await look(net, "alpha")
+    assert page("heartbeat", oracle="charlie", status="NO_DATA") == 1
     assert page("heartbeat", oracle="charlie", status="GUARD") == 0
-    assert page("heartbeat", oracle="bravo", status="NO_DATA") == 0
+    assert page("heartbeat", oracle="bravo", status="GUARD") == 0
 
 
 async def test_the_breaker_opens_on_a_jump_and_closes_when_it_is_confirmed(net, exchanges):

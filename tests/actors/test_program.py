@@ -7,6 +7,7 @@ import shutil
 from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 from urllib.error import HTTPError
 
 import pytest
@@ -18,6 +19,7 @@ from actors.history import History
 from actors.journal import Journal
 from actors.keyfile import load_key
 from actors.oracle import OracleProgram
+from actors.program import SWITCH_S, run
 from protocol import wire
 from protocol.errors import GuardError, ProtocolError
 from protocol.oracle.evidence import Evidence
@@ -162,23 +164,45 @@ async def test_a_folder_has_one_program(net, name):
     await net.certified(1, after=net.round())
 
 
-async def test_a_copy_of_an_oracle_that_runs_elsewhere_convicts_it(net):
-    """No lock reaches a copied folder: the two sign different things, and that is proof."""
+def copy_of(net, name):
+    """A program on a copy of an oracle's folder: no lock reaches that far."""
+    first = net[name].operator
+    second = replace(first, folder=net.folder / "copy", listen=replace(first.listen, port=0))
+    shutil.copytree(first.folder, second.folder, ignore=shutil.ignore_patterns("*.sock"))
+    return OracleProgram(second, net.clock)
+
+
+async def test_a_copy_of_an_oracle_that_runs_elsewhere_is_refused_by_what_peers_have_seen(net):
     await net.certified(1)
-    alpha = net["alpha"].operator
-    copy = replace(alpha, folder=net.folder / "copy", listen=replace(alpha.listen, port=0))
-    shutil.copytree(alpha.folder, copy.folder, ignore=shutil.ignore_patterns("*.sock"))
-    double = asyncio.create_task(OracleProgram(copy, net.clock).serve())
+    double = copy_of(net, "charlie")
+    copied = double.guard.seq
+    peers = [net[name].oracle.inbox for name in ("alpha", "bravo")]
+    await until(lambda: all(inbox.newest(2).observation.seq > copied for inbox in peers))
+    with pytest.raises(GuardError, match=f"ends at seq {copied}, peers have seen .* an old copy"):
+        await asyncio.wait_for(double.serve(), 30)
+    assert double.guard.seq == copied
+    await until(lambda: net["charlie"].transport.connected == {0, 1, 255})
+    (certificate,) = (await net.certified(3, after=net.round()))[-1:]
+    assert certificate.report.observers == 0b111
+    assert net[AGGREGATOR].member.node.inbox.convicted == {}
+
+
+async def test_a_copy_of_an_oracle_that_does_not_ask_its_peers_convicts_it(net):
+    """The two sign different things, and that is proof."""
+    await net.certified(1)
+    program = copy_of(net, "charlie")
+    program.recollection.receive = lambda sender, _: program.recollection._answered.add(sender)
+    double = asyncio.create_task(program.serve())
     try:
-        for name in ("bravo", "charlie", AGGREGATOR):
-            await until(lambda name=name: 0 in net[name].member.node.inbox.convicted)
+        for name in ("alpha", "bravo", AGGREGATOR):
+            await until(lambda name=name: 2 in net[name].member.node.inbox.convicted)
     finally:
         double.cancel()
         with suppress(asyncio.CancelledError):
             await double
     certificates = await net.certified(2, after=net.round())
-    assert certificates[-1].report.observers == 0b110
-    assert certificates[-1].signers == (1, 2)
+    assert certificates[-1].report.observers == 0b011
+    assert certificates[-1].signers == (0, 1)
 
 
 async def test_health_says_when_the_price_is_old(net, clock):
@@ -218,7 +242,7 @@ async def test_spot_and_twap_expiries_are_signed_once_the_round_is_there(net):
         again = await ask(net, AGGREGATOR, "expire", **window, **more)
         decoded = ExpiryCertificate.decode(bytes.fromhex(again["expiry"]))
         assert decoded.expiry == expiry.expiry
-    with pytest.raises(ProtocolError, match=r"2 signatures needed: oracle 0 refused .*wait"):
+    with pytest.raises(ProtocolError, match=r"2 signatures needed: .*refused .*wait"):
         await ask(net, AGGREGATOR, "expire", **window | {"target": target + 1_000_000})
     with pytest.raises(ProtocolError, match="this network prices BTC/USD"):
         await ask(net, AGGREGATOR, "expire", **window | {"feed": "ETH/USD"})
@@ -241,6 +265,47 @@ async def test_an_expiry_names_the_oracles_that_did_not_sign(net, monkeypatch):
         )
     assert "oracle 0 gave no answer within 0.5 s; oracle 1 gave no answer" in str(caught.value)
     assert f"oracle 2 signed {certificate.report.price_e8} of round" in str(caught.value)
+
+
+async def test_an_expiry_that_no_quorum_can_sign_any_more_is_refused_at_once(net, monkeypatch):
+    """Two oracles refuse, the third has a moment left. Two at a time may ask the same."""
+    (certificate,) = await net.certified(1)
+    await net.stop("charlie")
+    for name in ("alpha", "bravo"):
+        await until(lambda name=name: net.round(name) >= certificate.round)
+    monkeypatch.setattr("actors.aggregator.EXPIRE_S", 3_600)
+    slot = {"feed": "BTC/USD", "start": certificate.round, "grace": 0}
+    late = slot | {"target": certificate.round + 1_000_000}
+    asked = [ask(net, AGGREGATOR, "expire", **late) for _ in range(2)]
+    for answer in await asyncio.gather(*asked, return_exceptions=True):
+        assert isinstance(answer, ProtocolError)
+        assert str(answer).count(" refused (") == 2
+        assert str(answer).endswith("; oracle 2 gave no answer within 0.5 s")
+    good = await ask(net, AGGREGATOR, "expire", **slot | {"target": certificate.round})
+    assert "expiry" in good
+
+
+async def test_an_oracle_signs_nothing_before_peers_have_said_what_they_remember(net):
+    (certificate,) = await net.certified(1)
+    for name in ORACLES:
+        await net.stop(name)
+    heartbeats = net[AGGREGATOR].member.heartbeats
+    before = heartbeats.get(0)
+    alpha = net.start("alpha")
+    guarded = alpha.guard.seq
+    await until(lambda: 0 in net[AGGREGATOR].transport.connected)
+    slot = dict.fromkeys(("start", "target"), certificate.round)
+    with pytest.raises(ProtocolError, match=r"oracle 0 refused \(peers have not said yet what"):
+        await ask(net, AGGREGATOR, "expire", feed="BTC/USD", grace=0, **slot)
+    config = alpha.operator.network.config
+    due = config.round_at(net.clock.now_ms()) + 2
+    await until(lambda: alpha.ready()[0] == 3 and config.round_at(net.clock.now_ms()) > due)
+    assert alpha.guard.seq == guarded
+    assert heartbeats.get(0) is before
+    net.start("bravo")
+    await net.certified(1, after=net.round())
+    assert alpha.recollection.missing == {2}
+    assert "expiry" in await ask(net, AGGREGATOR, "expire", feed="BTC/USD", grace=0, **slot)
 
 
 async def test_a_wrong_expiry_is_refused_in_a_sentence(net):
@@ -305,6 +370,21 @@ async def test_a_round_that_the_aggregator_holds_is_certified_by_the_oracles(net
     await program.release(held)
     assert program._held == {}
     await net.certified(1, after=net.round())
+
+
+async def test_a_process_of_its_own_is_tuned_and_one_that_is_shared_is_not(net, monkeypatch):
+    tuned = []
+    monkeypatch.setattr("gc.freeze", lambda: tuned.append("freeze"))
+    monkeypatch.setattr("sys.setswitchinterval", tuned.append)
+    await net.stop("charlie")
+    net.start("charlie")
+    await net.certified(1, "charlie")
+    assert tuned == []
+
+    async def serve():
+        assert tuned == [SWITCH_S, "freeze"]
+
+    await run(SimpleNamespace(serve=serve))
 
 
 async def test_logs_are_json_with_the_round(net, capsys, caplog):

@@ -14,7 +14,8 @@ from typing import Any
 from actors.control import call
 from actors.feeds.endpoints import Endpoint
 from actors.network_files import NAMES, Layout, write_network
-from actors.supervisor import free_ports, venue_urls
+from actors.ports import free_ports
+from actors.supervisor import venue_urls
 from protocol.errors import ConfigError
 
 START_S = 60.0

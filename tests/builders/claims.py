@@ -1,38 +1,30 @@
-"""Contracts, expiries and claims for the settlement guest, and the offsets of their fields.
+"""Expiries and claims for the settlement guest, and the offsets of their fields.
 
-Configuration, feed and keys are ``native_kat`` of tests/vectors/oracle_dlc.json.
+Keys and price are ``native_kat`` of tests/vectors/oracle_dlc.json.
 """
 
-import json
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from protocol.crypto.keys import SecretKey
 from protocol.crypto.tagged import tagged_hash
-from protocol.options.instrument import OptionKind
-from protocol.oracle.config import OracleConfig
-from protocol.oracle.expiry import Expiry, ExpiryCertificate, ExpirySlot
+from protocol.oracle.expiry import Expiry, ExpiryCertificate
 from protocol.settlement.claim import Claim, claim_of
-from protocol.settlement.terms import ClaimTerms
-from protocol.units import E8, PriceE8, Sats
+from protocol.settlement.terms import ContractTerms
+from protocol.units import PriceE8
+from tests.builders.terms import KAT
 
-VECTORS = Path(__file__).parents[1] / "vectors"
-_KAT = json.loads((VECTORS / "oracle_dlc.json").read_text())["native_kat"]
-
-CONFIG = OracleConfig.decode(bytes.fromhex(_KAT["config_bytes"]))
-KEYS = tuple(SecretKey(bytes.fromhex(secret)) for secret in _KAT["seckeys"])
-FEED_ID = bytes.fromhex(_KAT["feed_id"])
-ROUND = _KAT["round_id"]
-SPOT_E8 = PriceE8(_KAT["report_full"]["price_e8"])
-REPORT_HASH = bytes.fromhex(_KAT["report_full"]["msg"])
+KEYS = tuple(SecretKey(bytes.fromhex(secret)) for secret in KAT["seckeys"])
+SPOT_E8 = PriceE8(KAT["report_full"]["price_e8"])
+REPORT_HASH = bytes.fromhex(KAT["report_full"]["msg"])
 AUX = bytes(32)
 
 # Offsets in the terms page.
-T_MAGIC, T_CONFIG, T_FEED, T_SUBJECT, T_START, T_TARGET = 0, 4, 36, 68, 100, 108
-T_GRACE, T_RULE, T_WINDOW, T_MIN_ROUNDS, T_KIND = 116, 120, 121, 125, 129
-T_STRIKE, T_QUANTITY, T_COLLATERAL, T_UNIT = 130, 138, 146, 154
-T_BITS, T_QUORUM, T_ORACLES, T_KEYS = 162, 163, 164, 165
+T_MAGIC, T_HOLDER, T_EXPIRY, T_SIZE = 0, 4, 36, 44
+T_CONFIG, T_FEED, T_START, T_GRACE, T_RULE, T_WINDOW = 46, 78, 110, 118, 122, 123
+T_MIN_ROUNDS, T_AMERICAN, T_KIND, T_BINARY, T_BARRIER = 127, 131, 132, 133, 134
+T_LEVEL, T_STRIKE, T_QUANTITY, T_COLLATERAL, T_UNIT = 135, 143, 151, 159, 167
+T_BITS, T_QUORUM, T_ORACLES, T_KEYS = 175, 176, 177, 178
 # Offsets in a claim: the units, the expiry behind them, then the signatures.
 C_UNITS = 0
 E_MAGIC, E_CONFIG, E_FEED, E_SUBJECT, E_START, E_TARGET = 4, 8, 40, 72, 104, 112
@@ -41,42 +33,22 @@ E_EXPO, E_RULE, E_WINDOW, E_REPORT = 156, 157, 158, 162
 C_SIGNATURES, ENTRY = 194, 65
 
 
-def claim_terms(
-    kind: OptionKind = OptionKind.CALL,
-    strike_e8: int = 50_000 * E8,
-    quantity_sats: int = E8,
-    collateral_sats: int = E8,
+def expiry_at(
+    terms: ContractTerms,
+    price_e8: int = SPOT_E8,
+    *,
+    exercise_round: int | None = None,
     **changes: Any,
-) -> ClaimTerms:
-    """Terms on the published oracles, feed and round: ten rounds, of which four are enough."""
+) -> Expiry:
+    """An expiry that the terms accept, of an American contract in ``exercise_round``."""
+    slot = terms.expiry_slot(exercise_round)
     fields: dict[str, Any] = {
-        "slot": ExpirySlot(
-            config_digest=CONFIG.digest,
-            feed_id=FEED_ID,
-            start_round=ROUND - 9,
-            target_round=ROUND,
-        ),
-        "roster": CONFIG.oracles,
-        "quorum": CONFIG.quorum,
-        "grace_rounds": 20,
-        "min_rounds": 4,
-        "kind": kind,
-        "strike_e8": PriceE8(strike_e8),
-        "quantity_sats": Sats(quantity_sats),
-        "collateral_sats": Sats(collateral_sats),
-    }
-    return ClaimTerms(**(fields | changes))
-
-
-def expiry_at(terms: ClaimTerms, price_e8: int = SPOT_E8, **changes: Any) -> Expiry:
-    """An expiry that the terms accept."""
-    fields: dict[str, Any] = {
-        "slot": terms.slot,
-        "end_round": terms.slot.target_round,
+        "slot": slot,
+        "end_round": slot.target_round,
         "price_e8": price_e8,
         "high_e8": price_e8,
         "low_e8": price_e8,
-        "rounds": terms.min_rounds,
+        "rounds": terms.claim.min_rounds,
         "report_hash": REPORT_HASH,
     }
     return Expiry(**(fields | changes))
@@ -93,9 +65,14 @@ def certify(expiry: Expiry, signers: tuple[int, ...] = (0, 1)) -> ExpiryCertific
 
 
 def claim_at(
-    terms: ClaimTerms, price_e8: int = SPOT_E8, signers: tuple[int, ...] = (0, 1), **changes: Any
+    terms: ContractTerms,
+    price_e8: int = SPOT_E8,
+    signers: tuple[int, ...] | None = None,
+    **changes: Any,
 ) -> Claim:
-    """The right claim for these terms when the oracles certify ``price_e8``."""
+    """The right claim for these terms when the oracles certify ``price_e8``, by default as many as
+    it takes."""
+    signers = tuple(range(terms.claim.quorum)) if signers is None else signers
     return claim_of(terms, certify(expiry_at(terms, price_e8, **changes), signers))
 
 

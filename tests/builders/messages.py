@@ -15,9 +15,14 @@ from protocol.oracle.messages import (
     HistoryAnswer,
     HistoryRequest,
     Refused,
+    SeenAnswer,
+    SeenRequest,
 )
 from protocol.oracle.proposal import Reason, Refusal, Vote
+from protocol.settlement import messages as party
 from tests.builders.batches import BatchNetwork, certify_batch, flat, shown
+from tests.builders.claims import certify as certified
+from tests.builders.claims import expiry_at
 from tests.builders.oracles import (
     AUX,
     CONFIG,
@@ -30,6 +35,7 @@ from tests.builders.oracles import (
     observed,
     proposal_of,
 )
+from tests.builders.terms import contract_terms
 
 FIRST = proposal_of(*(observed(i, round=ROUND - 1, obs_time=T0 - 990) for i in range(3)))
 CERTIFICATE = certify(FIRST.report)
@@ -58,6 +64,9 @@ _BATCH_NETWORK = BatchNetwork()
 BATCHES = _BATCH_NETWORK.observe({i: flat() for i in range(3)})
 BATCH_PROPOSAL = shown(_BATCH_NETWORK)
 BATCH_CERTIFICATE = certify_batch(BATCH_PROPOSAL.report, BATCH_PROPOSAL.reports)
+TERMS = contract_terms()
+DEAL = TERMS.holder.nonce
+CERTIFIED = certified(expiry_at(TERMS))
 
 
 def refused(proof: Any = None, detail: str = "the third observation is withheld") -> Refused:
@@ -87,8 +96,21 @@ MESSAGES: tuple[Any, ...] = (
     HistoryRequest(ROUND),
     HistoryAnswer(()),
     HistoryAnswer((CERTIFICATE.encode(), b"")),
+    SeenRequest(),
+    SeenAnswer(b""),
+    SeenAnswer(observed(0).encode()),
     ExpiryRequest(SLOT, 10),
     ExpiryRequest(SLOT, 0, bytes(200)),
     ExpiryAnswer(1, EXPIRY, KEYS[1].sign(EXPIRY.hash, AUX)),
+    party.Propose(DEAL, TERMS),
+    party.Accept(DEAL, TERMS),
+    party.Decline(DEAL, "premium_sats 1: this party agrees to 2 to 3"),
+    *(party.Piece(DEAL, step, 0, 2, b"half") for step in party.Step),
+    party.Piece(DEAL, party.Step.KEYS, 1, 2, bytes(party.PIECE_BYTES)),
+    party.Ask(DEAL, party.Step.COINS),
+    party.CloseOffer(DEAL, DEAL, CERTIFIED, b"", bytes(66)),
+    party.CloseOffer(DEAL, DEAL, CERTIFIED, bytes(32), bytes(66)),
+    party.CloseAnswer(DEAL, DEAL, bytes(66), bytes(32)),
+    party.CloseRefusal(DEAL, DEAL, "this party does not close together"),
     ExpiryRefused(2, SLOT, "wait for round 7"),
 )

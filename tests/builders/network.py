@@ -22,7 +22,8 @@ from actors.journal import Journal
 from actors.network import Network as Agreed
 from actors.network import load_network
 from actors.network_files import NAMES, Layout, write_network
-from actors.supervisor import free_ports, venue_urls
+from actors.ports import free_ports
+from actors.supervisor import venue_urls
 from protocol.errors import ConfigError
 
 AGGREGATOR = "aggregator"

@@ -13,7 +13,8 @@ from actors.feeds.simulated.exchanges import SimulatedExchanges
 from actors.network_files import NAMES, Layout, write_network
 from actors.operator import load_operator
 from actors.oracle import OracleProgram
-from actors.supervisor import free_ports, venue_urls
+from actors.ports import free_ports
+from actors.supervisor import venue_urls
 from tests.builders.operators import until
 
 SETTINGS = {"interval_ms": 300, "schedule_ms": 300, "takeover_ms": 250}

@@ -9,8 +9,9 @@ import pytest
 from actors.config import DEMO
 from protocol.settlement.terms import terms_page
 from riscv_vm.guest import guest_elf
-from tests.builders.claims import C_UNITS, claim_at, claim_terms, patched
+from tests.builders.claims import C_UNITS, claim_at, patched
 from tests.builders.oracles import CONFIG, certify, observed, proposal_of
+from tests.builders.terms import contract_terms
 
 
 def oracle_vm(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -36,7 +37,7 @@ def settle(tmp_path_factory):
     return path
 
 
-TERMS = claim_terms()
+TERMS = contract_terms()
 SETTLING = ("--terms", terms_page(TERMS).hex())
 
 

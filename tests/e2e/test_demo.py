@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from protocol.options.instrument import OptionKind
-from protocol.options.payoff import payoff_sats, unit_of
-from protocol.units import E8, PriceE8, Sats
+from protocol.units import E8
 
-QUANTITY = Sats(100_000_000)
-STRIKE_E8 = PriceE8(80_000 * E8)
+QUANTITY_SATS = 100_000_000
+STRIKE_E8 = 80_000 * E8
 
 
 def demo(*arguments: str) -> dict:
@@ -28,9 +26,9 @@ def demo(*arguments: str) -> dict:
 
 
 def honest_payout(report: dict) -> int:
-    spot = PriceE8(report["certificate"]["price_e8"])
-    unit = unit_of(QUANTITY)
-    return payoff_sats(OptionKind.CALL, spot, STRIKE_E8, QUANTITY, QUANTITY) // unit * unit
+    spot_e8 = report["certificate"]["price_e8"]
+    unit_sats = QUANTITY_SATS // (2**16 - 1)
+    return QUANTITY_SATS * max(spot_e8 - STRIKE_E8, 0) // spot_e8 // unit_sats * unit_sats
 
 
 def names(report: dict) -> list[str]:

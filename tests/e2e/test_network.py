@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import closing
 from itertools import pairwise
+from urllib.error import HTTPError
 
 import pytest
 from typer.testing import CliRunner
@@ -67,6 +68,29 @@ def net(tmp_path_factory):
         yield running
 
 
+def until_full(net, count=1):
+    """Waits for certificates with everybody's observation: a busy machine may delay somebody's."""
+
+    def full():
+        grades = [c.report.grade for c in net.certificates(AGGREGATOR)]
+        return grades.count(Grade.FULL) >= count
+
+    until(full, f"{count} FULL certificates")
+
+
+def is_healthy(net, name):
+    """As a monitor sees it; a busy machine may miss a round."""
+    try:
+        return net.page(name, "/healthz") == "ok"
+    except HTTPError:
+        return False
+
+
+def full_rounds(net, name):
+    samples, _ = parse(net.page(name))
+    return samples["rounds_total", frozenset({("grade", "FULL")})]
+
+
 def test_four_processes_reach_certificates_that_verify_and_link(net):
     certificates = net.until_certified(AGGREGATOR, 4)
     config, feed = net.agreed.config, net.agreed.feed("BTC/USD")
@@ -76,7 +100,7 @@ def test_four_processes_reach_certificates_that_verify_and_link(net):
         assert len(certificate.signers) == 2
     assert certificates[0].previous_hash == bytes(32)
     assert all(after.previous_hash == before.hash for before, after in pairwise(certificates))
-    assert max(c.report.grade for c in certificates[1:]) is Grade.FULL
+    until_full(net)
     assert len({net.status(name)["pid"] for name in net.names}) == 4
     for name in ORACLES:
         theirs = {c.hash for c in net.until_certified(name, 4)}
@@ -93,7 +117,7 @@ def test_four_processes_reach_certificates_that_verify_and_link(net):
 
 
 def test_every_process_says_how_it_is(net):
-    net.until_certified(AGGREGATOR, 2)
+    until_full(net, 2)
     for name in net.names:
         role = AGGREGATOR if name == AGGREGATOR else "oracle"
         status = oracle_vm(role, "status", "--config", net.folder / f"{name}.toml")
@@ -101,9 +125,8 @@ def test_every_process_says_how_it_is(net):
         assert status["pid"] == net.processes[name].pid
         assert len(status["connected"]) == 3
         assert status["certificates"] >= 2
-        assert net.page(name, "/healthz") == "ok"
-        samples, _ = parse(net.page(name))
-        assert samples["rounds_total", frozenset({("grade", "FULL")})] >= 2
+        until(lambda name=name: is_healthy(net, name), f"{name} is healthy")
+        until(lambda name=name: full_rounds(net, name) >= 2, f"{name} counts the rounds")
     assert set(status["venues"].values()) == {True}
 
 
@@ -171,7 +194,7 @@ def test_an_exercise_notice_settles_an_american_contract_in_its_round(net):
         lambda: expire(expiry).count(f"the contract is settled in round {exercise}") == 3,
         "every oracle has decided for the round of the notice",
     )
-    assert expire(exercise).count("wait for") == 3
+    until(lambda: expire(exercise).count("wait for") == 3, "every oracle waits for that round")
 
 
 def test_logs_are_json_with_the_round_and_nothing_holds_a_secret(net):
@@ -233,6 +256,7 @@ def test_several_feeds_make_batches_and_a_price_that_moves_is_certified_at_once(
         until(
             lambda: (
                 {feeds[f] for c in net.certificates("alpha")[-1:] for f in c.prices} == {*FEEDS}
+                and all(net.certificates(name) for name in net.names)
             ),
             "a certificate has every feed",
         )
@@ -287,16 +311,20 @@ def test_each_oracle_prices_with_one_exchange(tmp_path):
         for name, venue in venues.items():
             net.start(name, options=("--exchange", venue))
         net.started()
-        certificates = net.until_certified(AGGREGATOR, 2)
-        assert certificates[-1].report.grade is Grade.FULL
+        until_full(net)
         until(lambda: set(net.status("alpha")["venues"]) == set(venues.values()))
         assert set(net.status("bravo")["venues"]) == {"coinbase"}
         assert set(net.status("charlie")["venues"]) == {"kraken"}
         for name, venue in venues.items():
             moved = movable(getattr(exchanges, venue))
             moved.factors_bps["BTC-USD"] = 10_200
-            until(lambda name=name: 190 < deviation(net, name) < 210, f"{name} sees {venue} alone")
-            assert all(deviation(net, other) < 50 for other in {*venues} - {name})
+            until(
+                lambda name=name: (
+                    190 < deviation(net, name) < 210
+                    and all(deviation(net, other) < 50 for other in {*venues} - {name})
+                ),
+                f"{name} sees {venue} alone",
+            )
             moved.factors_bps.clear()
             until(lambda name=name: deviation(net, name) < 50, f"{venue} is as the others again")
         assert set(net.stop().values()) == {0}

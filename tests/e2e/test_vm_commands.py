@@ -23,7 +23,8 @@ from riscv_vm.jit import on_compilation
 from riscv_vm.machine import UNUSED, trace
 from riscv_vm.prove import Execution, prove
 from tests.builders.asm import assemble
-from tests.builders.claims import C_UNITS, claim_at, claim_terms, patched
+from tests.builders.claims import C_UNITS, claim_at, patched
+from tests.builders.terms import contract_terms
 
 SORT, SETTLE = elf_path("sort"), elf_path("settle")
 SORT_INPUT = bytes.fromhex("00000010 00000007")
@@ -128,7 +129,7 @@ def test_the_listing_assembles_to_the_program() -> None:
     assert shown[0].split()[0] == "10000:" or shown[0].endswith(":")
 
 
-TERMS = claim_terms()
+TERMS = contract_terms()
 CLAIM = claim_at(TERMS).encode()
 SETTLING = ("--terms", terms_page(TERMS).hex(), "--log4-steps", "13")
 

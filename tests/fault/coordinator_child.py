@@ -10,15 +10,16 @@ from pathlib import Path
 
 from bitcoin.core import COutPoint
 
+from actors.agreement import Custody, agree
 from actors.config import DEMO, load
 from actors.coordinator import Coordinator, CoordinatorSettings
 from actors.journal import Journal
-from actors.keyfile import create_key
+from actors.settlement import Stage
 from protocol.bitcoin.tx import hash_hex, parse_hash
 from protocol.oracle.expiry import Expiry, ExpiryCertificate
 from protocol.oracle.feed import Feed
 from protocol.settlement.claim import claim_of
-from protocol.settlement.lifecycle import Stage
+from protocol.settlement.terms import Role
 from regtest.kernel import KernelChain
 from tests.builders.oracles import AUX, CONFIG, KEYS, PRICE
 
@@ -46,16 +47,20 @@ class Crash:
 
 
 def settings(folder: Path, move_ms: int = 1000) -> CoordinatorSettings:
-    keys = folder / "keys"
-    if not keys.exists():
-        create_key(keys / "holder.key")
-        create_key(keys / "writer.key")
+    """Of the contract in ``folder``, agreed on the first call."""
+    keys, agreed = folder / "keys", folder / "terms"
+    custody = {
+        role: Custody(keys / f"{role.value}.key", keys / f"{role.value}.seed") for role in Role
+    }
+    if not agreed.exists():
+        custody = {role: Custody.create(keys, role) for role in Role}
+        terms = agree(load(DEMO), CONFIG, Feed("BTC/USD").feed_id, custody)
+        agreed.write_bytes(terms.encode())
     return CoordinatorSettings(
         CONFIG.encode(),
-        Feed("BTC/USD").encode(),
-        load(DEMO).option,
-        keys / "holder.key",
-        keys / "writer.key",
+        agreed.read_bytes(),
+        custody[Role.HOLDER],
+        custody[Role.WRITER],
         folder / "coordinator",
         move_ms,
     )
@@ -63,7 +68,7 @@ def settings(folder: Path, move_ms: int = 1000) -> CoordinatorSettings:
 
 def certified(coordinator: Coordinator) -> ExpiryCertificate:
     """The certificate of the expiry that the contract settles on."""
-    slot = coordinator.terms.slot
+    slot = coordinator.terms.claim.slot
     expiry = Expiry(
         slot=slot,
         end_round=slot.target_round,

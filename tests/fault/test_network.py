@@ -118,6 +118,32 @@ def test_a_zombie_is_missed_by_nobody_and_signs_nothing_late(net):
     net.audit()
 
 
+def test_an_oracle_with_an_old_copy_of_its_guard_is_refused_by_what_peers_have_seen(net):
+    guard = net.data("charlie") / "guard.journal"
+    assert net.stop("charlie") == {"charlie": 0}
+    old = guard.read_bytes()
+    before = net.last_round("charlie")
+    net.start("charlie")
+    is_whole(net, "charlie", before)
+    assert net.stop("charlie") == {"charlie": 0}
+    newest = guard.read_bytes()
+    assert len(newest) > len(old)
+    guard.write_bytes(old)
+    after = net.last_round("alpha")
+    net.start("charlie")
+    assert net.exit_code("charlie") == 1
+    error = net.tail("charlie").strip().splitlines()[-1]
+    assert error.startswith(f"error: {guard}: ends at seq ")
+    assert "an old copy. Bring back the newest file or rotate to a new key" in error
+    assert guard.read_bytes() == old, "what it has not recorded it has not signed"
+    meanwhile = net.until_certified("alpha", 2, after=after)
+    assert {c.report.observers for c in meanwhile} == {0b011}
+    guard.write_bytes(newest)
+    net.start("charlie")
+    is_whole(net, "charlie", before)
+    net.audit()
+
+
 @pytest.mark.parametrize("name", ["alpha", AGGREGATOR])
 def test_a_second_process_on_a_folder_is_refused_and_the_first_goes_on(net, name):
     role = AGGREGATOR if name == AGGREGATOR else "oracle"

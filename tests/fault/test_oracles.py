@@ -16,16 +16,19 @@ from actors.feeds.simulated.exchanges import SimulatedExchanges
 from actors.network_files import Layout
 from actors.oracle import Oracle
 from actors.outcomes import Answered, Refused, fetch, value
-from actors.supervisor import free_ports, venue_urls
+from actors.ports import free_ports
+from actors.supervisor import venue_urls
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.expiry import ExpiryCertificate, ExpirySlot
 from protocol.oracle.report import Grade
 from tests.builders.network import AGGREGATOR, ORACLES, Network, until
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 SETTINGS = {"interval_ms": 500, "schedule_ms": 500, "takeover_ms": 400}
 CALL_S = 60.0
+START_S = 200.0
+"""A cluster and four actors start on a machine with other work."""
 GAP_MS = 1_000
 BUSY = 3
 """What a machine with other work may take longer."""
@@ -114,7 +117,7 @@ def actors(cluster, tmp_path_factory):
         try:
             for name in ORACLES:
                 handle = running.handles[name]
-                until(lambda handle=handle: value(handle.ready.remote(), CALL_S) == (3, 3))
+                until(lambda handle=handle: value(handle.ready.remote(), START_S) == (3, 3))
             yield running
             running.files.audit()
         finally:
@@ -191,7 +194,7 @@ def test_an_expiry_is_signed_by_a_quorum_once_and_for_ever(actors):
     late = replace(slot, target_round=certificate.round + 1_000_000)
     outcome = fetch(expire.remote(late, 600), CALL_S)
     assert isinstance(outcome, Refused)
-    assert outcome.reason.count("wait for") == 3
+    assert outcome.reason.count("wait for") >= 2, "a quorum cannot be had any more"
     actors.kill("charlie")
     expiry = ExpiryCertificate.decode(value(expire.remote(slot, 600), CALL_S))
     expiry.check(config)

@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 import threading
-from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import pytest
 
 from protocol.bitcoin.address import REGTEST, decode_address, encode_wif
 from protocol.bitcoin.opcodes import Op
-from protocol.bitcoin.script import null_data, script
+from protocol.bitcoin.psbt import Psbt, parse_psbt, signed_tx
+from protocol.bitcoin.script import PAY_TO_ANCHOR, null_data, script
 from protocol.bitcoin.taproot import NUMS_KEY
 from protocol.bitcoin.tx import (
     Coin,
@@ -29,22 +29,21 @@ from protocol.bitcoin.tx import (
 )
 from protocol.crypto.keys import SecretKey
 from protocol.errors import ChainError, ConsensusError, PolicyError
-from protocol.settlement.contract import Role
-from protocol.settlement.funding import Contribution, fund_needs, fund_spent
+from protocol.settlement.funding import (
+    Contribution,
+    fund_needs,
+    fund_spent,
+    fund_tx,
+    require_fund,
+)
+from protocol.settlement.terms import Role
 from regtest.bitcoind import BitcoindChain
 from regtest.conformance.backends import BITCOIND
-from regtest.conformance.contract import (
-    PAYOUT_SATS,
-    contribution,
-    fund,
-    parties,
-    signed_close,
-)
 from regtest.conformance.scenarios import block_on_tip
 from regtest.kernel import KernelChain
-from regtest.policy import PAY_TO_ANCHOR
 from regtest.rpc import RpcError, sats_of
 from regtest.wallet import Wallet
+from tests.builders.contracts import contract_of, contract_terms
 
 if missing := BITCOIND.missing():
     pytest.skip(missing, allow_module_level=True)
@@ -295,26 +294,26 @@ def test_the_kernel_has_no_packages(tmp_path: Path) -> None:
 
 
 def test_its_wallet_funds_a_contract(node: BitcoindChain) -> None:
-    """The writer's coins, change and signature are the node's; the holder's are ours."""
-    both = parties(node)
-    theirs = node.wallet()
+    """By PSBT, as any wallet would: it signs its inputs of FUND and nothing else."""
+    ours, theirs = Wallet(node, ALICE), node.wallet()
+    node.mine(2, to=ours.script())
     node.mine(2, to=theirs.script())
     node.mine(100)
-    contract = both.contract(node.height + 10)
-    holder = contribution(contract, Role.HOLDER, both.holder)
+    contract = contract_of(contract_terms())
+    coins = ours.gather(lambda count: fund_needs(contract, Role.HOLDER, count))
+    holder = Contribution(coins, ours.script(1))
     coins = theirs.gather(lambda count: fund_needs(contract, Role.WRITER, count))
     writer = Contribution(coins, theirs.script())
-    point, unsigned = fund(contract, holder, writer)
-    spent = fund_spent(holder, writer)
-    half = both.holder.sign(unsigned, spent, AUX)
-    tx = theirs.sign(half, spent)
-    assert witness_stack(tx, 0) == witness_stack(half, 0)
+    unsigned, spent = fund_tx(contract, holder, writer), fund_spent(holder, writer)
+    point = require_fund(contract, unsigned, holder, writer)
+    asked = ours.sign_psbt(Psbt.unsigned(unsigned, spent), AUX)
+    tx = signed_tx(theirs.sign_psbt(asked).text, unsigned)
+    assert all(len(witness_stack(tx, n)) == 1 for n in range(len(tx.vin)))
     node.broadcast(tx)
     node.mine()
+    utxo = node.utxo(point)
+    assert utxo is not None and utxo.sats == contract.value_sats
     assert theirs.balance_sats() < 2 * 50 * 10**8
-    node.broadcast(signed_close(contract, point, PAYOUT_SATS))
-    node.mine()
-    assert sum(u.sats for u in node.unspent(both.holder.script(5))) == PAYOUT_SATS
 
 
 def test_its_wallet_pays(node: BitcoindChain, tmp_path: Path) -> None:
@@ -350,10 +349,10 @@ def test_a_psbt_of_two_wallets(node: BitcoindChain) -> None:
     coins = [wallet.coins()[0] for wallet in wallets]
     inputs = [{"txid": hash_hex(c.outpoint.hash), "vout": c.outpoint.n} for c in coins]
     made = node.rpc.call("createpsbt", inputs, [{wallets[0].address(): 99}])
-    psbt = b64decode(made)
+    psbt = parse_psbt(made)
     for wallet in (*wallets, wallets[0]):  # the first signs once the second's coin is in it
         psbt = wallet.sign_psbt(psbt)
-    done = node.rpc.call("finalizepsbt", b64encode(psbt).decode())
+    done = node.rpc.call("finalizepsbt", psbt.text)
     assert done["complete"]
     node.rpc.call("sendrawtransaction", done["hex"], 0)
     node.mine()

@@ -191,7 +191,7 @@ def test_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(ChainError, match=r"no cookie at .*: the node is not running"):
         rpc.call("uptime")
     cookie.write_bytes(COOKIE)
-    with pytest.raises(ChainError, match=rf"bitcoind on port {port} cannot be asked uptime"):
+    with pytest.raises(ChainError, match=rf"127.0.0.1 port {port} cannot be asked uptime"):
         rpc.call("uptime")
 
 

@@ -12,11 +12,12 @@ import pytest
 from protocol.errors import ChainError
 from regtest.bitcoind import policy_label
 from regtest.chain import Chain, Verdict, rule_broken
-from regtest.conformance.backends import BACKENDS, BITCOIND, KERNEL, Backend
-from regtest.conformance.exchanges import EXCHANGES, serialized_block
+from regtest.conformance.backends import BACKENDS, BITCOIND, KERNEL, SERVED, Backend
+from regtest.conformance.exchanges import EXCHANGES, follow, serialized_block
 from regtest.conformance.record import Record
 from regtest.conformance.scenarios import SCENARIOS, block_on_tip, record_of
 from regtest.conformance.spends import CASES
+from tests.regtest.contract_paths import PATHS, path_record
 
 
 def opened(stack: ExitStack, backend: Backend, folder: Path) -> Chain:
@@ -41,12 +42,27 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[s
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("backend", (*BACKENDS, SERVED), ids=lambda backend: backend.name)
 def test_scenario(
     name: str, backend: Backend, expected: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
         assert record_of(name, opened(stack, backend, tmp_path)) == expected(name)
+
+
+@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("backend", (*BACKENDS, SERVED), ids=lambda backend: backend.name)
+def test_contract_path(name: str, backend: Backend, tmp_path: Path) -> None:
+    """The same lines on every backend; the kernel takes its blocks and stands at the same tip."""
+    with ExitStack() as stack:
+        chain = opened(stack, backend, tmp_path / "1")
+        lines = path_record(name, chain)
+        kernel = opened(stack, KERNEL, tmp_path / "2")
+        follow(chain, kernel)
+        if backend is not KERNEL:
+            with KERNEL.open(tmp_path / "3") as again:
+                assert path_record(name, again) == lines
+                follow(again, chain)
 
 
 @pytest.mark.parametrize("name", EXCHANGES)

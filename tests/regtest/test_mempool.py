@@ -347,9 +347,12 @@ def test_truc(chain: KernelChain, coins: list[Coin], spend: Spend) -> None:
     not_relayed(chain, spend([outs[0]], 900_000, version=2), "TRUC-violation")
     child = spend([outs[0]], 900_000, version=3)
     chain.broadcast(child)
-    not_relayed(chain, spend([outs[1]], 900_000, version=3), "descendant count")
+    not_relayed(chain, spend([outs[1]], 900_000, version=3), "insufficient fee")
     grandchild = spend([Coin(outpoint(txid(child), 0), child.vout[0])], 800_000, version=3)
     not_relayed(chain, grandchild, "too many ancestors")
+    sibling = spend([outs[1]], 800_000, version=3)
+    chain.broadcast(sibling)
+    assert chain.mempool() == (parent, sibling), "sibling eviction"
 
 
 def test_a_cluster_has_a_limit(chain: KernelChain, coins: list[Coin], spend: Spend) -> None:

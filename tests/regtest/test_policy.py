@@ -8,12 +8,11 @@ from bitcoin.core.script import CScript
 
 from protocol.bitcoin.fees import dust_limit_sats
 from protocol.bitcoin.opcodes import Op
-from protocol.bitcoin.script import script
+from protocol.bitcoin.script import PAY_TO_ANCHOR, script
 from protocol.bitcoin.taproot import NUMS_KEY, TapLeaf, p2tr, taproot_output
 from protocol.bitcoin.tx import outpoint, transaction, txin, txout, with_witness
 from protocol.errors import PolicyError
 from regtest.policy import (
-    PAY_TO_ANCHOR,
     Candidate,
     Relative,
     check_cluster,

@@ -1,10 +1,20 @@
 """The wallet finds, chooses and signs."""
 
+from dataclasses import replace
+
 import pytest
 
 from protocol.bitcoin.address import REGTEST, decode_address
+from protocol.bitcoin.psbt import Psbt, combine, signed_tx
 from protocol.bitcoin.taproot import key_path_script
-from protocol.bitcoin.tx import transaction, txid, txin, txout, vsize, witness_stack
+from protocol.bitcoin.tx import (
+    transaction,
+    txid,
+    txin,
+    txout,
+    vsize,
+    witness_stack,
+)
 from protocol.crypto.keys import SecretKey
 from protocol.errors import ChainError
 from regtest.kernel import KernelChain
@@ -98,3 +108,29 @@ def test_two_wallets_sign_one_transaction(chain: KernelChain, alice: Wallet) -> 
     chain.broadcast(whole)
     chain.mine()
     assert chain.tx(txid(tx)).block == chain.tip
+
+
+def test_a_psbt_of_two_wallets(chain: KernelChain, alice: Wallet) -> None:
+    """Each signs its own input, one after the other or apart; whoever reads it back has all."""
+    bob = Wallet(chain, SecretKey(b"\xb0" * 32))
+    chain.mine(to=bob.script())
+    chain.mine(100)
+    coins = [alice.utxos()[0].coin, bob.utxos()[0].coin]
+    spent = tuple(coin.output for coin in coins)
+    tx = transaction([txin(coin.outpoint) for coin in coins], [txout(1_000_000, bob.script())])
+    asked = Psbt.unsigned(tx, spent)
+    half = alice.sign_psbt(asked, AUX)
+    assert [len(half.witness(n)) for n in range(2)] == [1, 0]
+    whole = bob.sign_psbt(half, AUX)
+    assert combine([half, bob.sign_psbt(asked, AUX)]) == whole
+    chain.broadcast(signed_tx(whole.encode(), tx))
+    chain.mine()
+    assert chain.tx(txid(tx)).block == chain.tip
+
+
+def test_a_psbt_that_does_not_say_what_it_spends(alice: Wallet) -> None:
+    coin = alice.utxos()[0].coin
+    tx = transaction([txin(coin.outpoint)], [txout(1_000, alice.script())])
+    bare = replace(Psbt.unsigned(tx, [coin.output]), inputs=({},))
+    with pytest.raises(ChainError, match="input 0 does not say what it spends"):
+        alice.sign_psbt(bare, AUX)

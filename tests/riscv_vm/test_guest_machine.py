@@ -14,10 +14,11 @@ from riscv_vm.guest import guest_elf, guest_names
 from riscv_vm.image import ProgramImage, load_elf
 from riscv_vm.isa import A0, HALT, TRAP
 from riscv_vm.record import Record
-from tests.builders.claims import C_UNITS, claim_at, claim_terms, patched
+from tests.builders.claims import C_UNITS, claim_at, patched
+from tests.builders.terms import contract_terms
 from tests.builders.unicorn_guest import UnicornGuest
 
-TERMS = claim_terms()
+TERMS = contract_terms()
 HONEST = claim_at(TERMS).encode()
 TEXT = b"the quick brown fox"
 INPUTS = [

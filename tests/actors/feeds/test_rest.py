@@ -249,11 +249,10 @@ async def test_bad_replies_give_no_quote_and_end_nothing(exchanges, venue, bad):
     server.faults.rest = bad
     server.faults.unconfirmed = server.faults.silent = True
     endpoint = exchanges.endpoints[venue]
-    async with connected(endpoint, venue=venue, symbols=(symbol,), timeout_s=0.1, **QUICK) as (
-        c,
-        board,
-        _,
-    ):
+    timeout_s = 0.1 if bad is Bad.SLOW else 10.0
+    async with connected(
+        endpoint, venue=venue, symbols=(symbol,), timeout_s=timeout_s, **QUICK
+    ) as (c, board, _):
         lost = bad in (Bad.HUGE, Bad.CUT, Bad.GARBAGE, Bad.SLOW)
         outcome = Poll.FAILED if lost else Poll.REFUSED
         await until(lambda: c.health.polls[outcome] >= 2)

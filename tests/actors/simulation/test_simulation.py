@@ -33,11 +33,13 @@ def calm(**changes: Any) -> Scenario:
 # 300 schedules
 
 
+@pytest.mark.timeout(600)
 def test_no_invariant_is_violated_in_300_schedules(campaign: Campaign) -> None:
     assert campaign.violations == []
     assert campaign.schedules == 300
 
 
+@pytest.mark.timeout(600)
 def test_every_invariant_is_checked_and_every_fault_occurs(campaign: Campaign) -> None:
     assert set(campaign.checked) == set(Invariant)
     assert set(campaign.faults) == set(Fault)

@@ -20,6 +20,7 @@ from protocol.bitcoin.address import (
     encode_address,
     encode_base58check,
     encode_wif,
+    has_owner,
     witness_program,
 )
 from protocol.bitcoin.taproot import p2tr
@@ -134,10 +135,22 @@ def test_a_secret_is_not_quoted() -> None:
         decode_wif(encode_base58check(bytes([REGTEST.wif]) + bytes(31)), REGTEST)
 
 
+def test_an_address_that_is_nobodys() -> None:
+    """Of all that have an address, those that only their owner can spend."""
+    key, short = bytes(32), bytes(20)
+    scripts = [b"\x76\xa9\x14" + short + b"\x88\xac", b"\xa9\x14" + short + b"\x87"]
+    scripts += [b"\x00\x14" + short, b"\x00\x20" + key, b"\x51\x20" + key]
+    open_to_all = [b"\x51\x02\x4e\x73", b"\x51\x14" + short, b"\x52\x20" + key, b"\x60\x02ab"]
+    assert all(has_owner(script) for script in scripts)
+    for script in open_to_all:
+        assert encode_address(script, REGTEST) and not has_owner(script)
+
+
 def test_scripts_without_an_address() -> None:
     for script in (b"", b"\x51", b"\x6a\x02ab", b"\x00\x10" + bytes(16), b"\x51\x29" + bytes(41)):
         with pytest.raises(ScriptError):
             encode_address(script, REGTEST)
+        assert not has_owner(script)
 
 
 @settings(max_examples=60)

@@ -6,14 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.errors import EncodingError, TermsError
+from protocol.errors import EncodingError
 from protocol.options.instrument import (
     Barrier,
     Instrument,
     KnockOut,
     OptionKind,
     parse_instrument,
-    require_european_vanilla,
 )
 from protocol.units import E8, U64_MAX, PriceE8
 
@@ -157,13 +156,3 @@ def test_expiry_of_a_known_name() -> None:
 def test_years_outside_two_digits_have_no_name() -> None:
     with pytest.raises(EncodingError, match="from 2000 to 2099"):
         Instrument("BTC", date(2100, 1, 1), PriceE8(1), OptionKind.CALL)
-
-
-@pytest.mark.parametrize(
-    ("suffix", "what"),
-    [("-B", "binary"), ("-UO80000", "barrier"), ("-DO4", "barrier"), ("-A", "American")],
-)
-def test_only_european_vanilla_is_settled(suffix: str, what: str) -> None:
-    require_european_vanilla(parse_instrument("BTC-27DEC26-50000-P"))
-    with pytest.raises(TermsError, match=f"is a {what} option"):
-        require_european_vanilla(parse_instrument("BTC-27DEC26-50000-P" + suffix))

@@ -1,27 +1,45 @@
 """Payoffs: hand-computed cases, bounds, and the terms that are refused."""
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import TermsError
-from protocol.options.instrument import OptionKind
+from protocol.options.instrument import Barrier, KnockOut, OptionKind
 from protocol.options.payoff import (
     PAYOUT_BITS_MAX,
     PAYOUT_BITS_MIN,
     UNIT_SATS_MIN,
+    Payoff,
     bits_that_fit,
-    payoff_sats,
     unit_of,
     units_max,
     units_of,
 )
 from protocol.units import E8, U64_MAX, PriceE8, Sats
+from tests.builders.any_terms import payoffs
 
 CALL, PUT = OptionKind.CALL, OptionKind.PUT
+UP, DOWN = KnockOut.UP, KnockOut.DOWN
 K = 50_000 * E8
+
+
+def option(kind: OptionKind, strike: int, quantity: int, collateral: int, **more: Any) -> Payoff:
+    return Payoff(
+        kind=kind,
+        strike_e8=PriceE8(strike),
+        quantity_sats=Sats(quantity),
+        collateral_sats=Sats(collateral),
+        **more,
+    )
+
+
+def paid(payoff: Payoff, price: int, high: int = 0, low: int = 0) -> int:
+    """What it pays; the price stood still unless a high or low is given."""
+    return payoff.sats(PriceE8(price), PriceE8(high or price), PriceE8(low or price))
 
 
 @pytest.mark.parametrize(
@@ -51,50 +69,115 @@ K = 50_000 * E8
 def test_known_payoffs(
     kind: OptionKind, spot: int, strike: int, quantity: int, collateral: int, expected: int
 ) -> None:
-    paid = payoff_sats(kind, PriceE8(spot), PriceE8(strike), Sats(quantity), Sats(collateral))
-    assert paid == expected
+    assert paid(option(kind, strike, quantity, collateral), spot) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "price", "expected"),
+    [(CALL, K - 1, 0), (CALL, K, 0), (CALL, K + 1, 7), (PUT, K - 1, 7), (PUT, K, 0), (PUT, 1, 7)],
+)
+def test_a_binary_pays_its_quantity_or_nothing(kind: OptionKind, price: int, expected: int) -> None:
+    assert paid(option(kind, K, 7, 9, is_binary=True), price) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction", "level", "high", "low", "alive"),
+    [
+        (CALL, UP, 2 * K, 2 * K - 1, 1, True),
+        (CALL, UP, 2 * K, 2 * K, 1, False),
+        (CALL, DOWN, K // 2, U64_MAX, K // 2 + 1, True),
+        (CALL, DOWN, K // 2, U64_MAX, K // 2, False),
+        (CALL, DOWN, K + 2, U64_MAX, K + 3, True),
+        (PUT, UP, 2 * K, 2 * K - 1, 1, True),
+        (PUT, UP, 2 * K, 2 * K, 1, False),
+        (PUT, DOWN, K // 2, U64_MAX, K // 2 + 1, True),
+        (PUT, DOWN, K // 2, U64_MAX, K // 2, False),
+    ],
+)
+def test_a_touched_barrier_knocks_out(
+    kind: OptionKind, direction: KnockOut, level: int, high: int, low: int, alive: bool
+) -> None:
+    barrier = Barrier(direction, PriceE8(level))
+    price = K * 3 // 2 if kind is CALL else K * 3 // 4
+    vanilla, knock_out = option(kind, K, E8, E8), option(kind, K, E8, E8, barrier=barrier)
+    assert paid(vanilla, price, high, low) == E8 // 3
+    assert paid(knock_out, price, high, low) == (E8 // 3 if alive else 0)
 
 
 NUMBERS = st.integers(1, U64_MAX) | st.integers(1, 10 * K)
 
 
-@given(st.sampled_from(OptionKind), NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+@given(payoffs(), NUMBERS, NUMBERS, NUMBERS)
 def test_payoff_is_the_rational_payoff_rounded_down_and_capped(
-    kind: OptionKind, spot: int, strike: int, quantity: int, collateral: int
+    payoff: Payoff, a: int, b: int, c: int
 ) -> None:
-    collateral = max(collateral, quantity) if kind is CALL else collateral
-    paid = payoff_sats(kind, PriceE8(spot), PriceE8(strike), Sats(quantity), Sats(collateral))
-    sign = 1 if kind is CALL else -1
-    owed = max(Fraction(0), sign * quantity * (1 - Fraction(strike, spot)))
-    assert 0 <= paid <= collateral
-    assert paid <= owed < paid + 1 or paid == collateral < owed
+    low, price, high = sorted((a, b, c))
+    sats = paid(payoff, price, high, low)
+    sign = 1 if payoff.kind is CALL else -1
+    owed = max(Fraction(0), sign * payoff.quantity_sats * (1 - Fraction(payoff.strike_e8, price)))
+    if payoff.is_binary and owed:
+        owed = Fraction(payoff.quantity_sats)
+    if (barrier := payoff.barrier) is not None:
+        touched = high >= barrier.level_e8 if barrier.direction is UP else low <= barrier.level_e8
+        owed = Fraction(0) if touched else owed
+    assert 0 <= sats <= payoff.collateral_sats
+    assert sats <= owed < sats + 1 or sats == payoff.collateral_sats < owed
 
 
 @pytest.mark.parametrize(
-    ("spot", "strike", "quantity", "collateral", "field"),
+    ("strike", "quantity", "collateral", "field"),
     [
-        (0, K, 1, 1, "spot_e8 0"),
-        (-1, K, 1, 1, "spot_e8 -1"),
-        (2**64, K, 1, 1, "spot_e8 18446744073709551616"),
-        (K, 0, 1, 1, "strike_e8 0"),
-        (K, 2**64, 1, 1, "strike_e8"),
-        (K, K, 0, 1, "quantity_sats 0"),
-        (K, K, 2**64, 2**64, "quantity_sats"),
-        (K, K, 1, 0, "collateral_sats 0"),
-        (K, K, 1, 2**64, "collateral_sats"),
+        (0, 1, 1, "strike_e8 0"),
+        (2**64, 1, 1, "strike_e8"),
+        (K, 0, 1, "quantity_sats 0"),
+        (K, 2**64, 2**64, "quantity_sats"),
+        (K, 1, 0, "collateral_sats 0"),
+        (K, 1, 2**64, "collateral_sats"),
     ],
 )
 @pytest.mark.parametrize("kind", OptionKind)
 def test_numbers_out_of_range_are_refused(
-    kind: OptionKind, spot: int, strike: int, quantity: int, collateral: int, field: str
+    kind: OptionKind, strike: int, quantity: int, collateral: int, field: str
 ) -> None:
     with pytest.raises(TermsError, match=field):
-        payoff_sats(kind, PriceE8(spot), PriceE8(strike), Sats(quantity), Sats(collateral))
+        option(kind, strike, quantity, collateral)
 
 
-def test_a_call_is_fully_covered() -> None:
-    with pytest.raises(TermsError, match="raise the collateral"):
-        payoff_sats(CALL, PriceE8(K), PriceE8(K), Sats(2), Sats(1))
+@pytest.mark.parametrize("field", ["price_e8", "high_e8", "low_e8"])
+@pytest.mark.parametrize("price", [0, -1, 2**64])
+def test_prices_out_of_range_are_refused(field: str, price: int) -> None:
+    prices = dict.fromkeys(("price_e8", "high_e8", "low_e8"), PriceE8(K)) | {field: PriceE8(price)}
+    with pytest.raises(TermsError, match=f"{field} {price}"):
+        option(CALL, K, 1, 1).sats(**prices)
+
+
+def test_a_call_and_a_binary_are_fully_covered() -> None:
+    with pytest.raises(TermsError, match=r"of a call .* raise the collateral"):
+        option(CALL, K, 2, 1)
+    for kind in OptionKind:
+        with pytest.raises(TermsError, match=r"of a binary .* raise the collateral"):
+            option(kind, K, 2, 1, is_binary=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction", "level", "match"),
+    [
+        (CALL, UP, K, "knocked out before it pays; the level must lie above"),
+        (PUT, DOWN, K, "knocked out before it pays; the level must lie below"),
+        (CALL, DOWN, 0, "barrier level_e8 0"),
+        (PUT, UP, 2**64, "barrier level_e8 18446744073709551616"),
+    ],
+)
+def test_barriers_that_make_no_sense_are_refused(
+    kind: OptionKind, direction: KnockOut, level: int, match: str
+) -> None:
+    with pytest.raises(TermsError, match=match):
+        option(kind, K, 1, 1, barrier=Barrier(direction, PriceE8(level)))
+
+
+def test_a_binary_has_no_barrier() -> None:
+    with pytest.raises(TermsError, match="barrier: a binary option has none"):
+        option(CALL, K, 1, 1, is_binary=True, barrier=Barrier(UP, PriceE8(K + 1)))
 
 
 @pytest.mark.parametrize(

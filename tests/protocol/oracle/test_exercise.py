@@ -19,9 +19,9 @@ from protocol.oracle.exercise import (
 )
 from protocol.oracle.proposal import Reason
 from protocol.settlement.terms import contract_id, template_hash
-from tests.builders.claims import claim_terms
 from tests.builders.epochs import HOLDER, notice, preimage
 from tests.builders.oracles import CONFIG, ROUND, T0, MemoryGuard, make_config, reason
+from tests.builders.terms import AMERICAN, contract_terms
 
 EXERCISE, EXPIRY = ROUND + 600, ROUND + 1000
 CONTRACT = preimage(EXPIRY)
@@ -62,8 +62,11 @@ def test_the_hashes_are_what_the_page_says() -> None:
 
 
 def test_the_contract_id_is_the_settlements() -> None:
-    terms = claim_terms()
-    assert American(terms.encode() + template_hash()).contract_id == contract_id(terms)
+    terms = contract_terms(**AMERICAN)
+    shown = American(terms.encode() + template_hash())
+    assert shown.contract_id == contract_id(terms)
+    assert (shown.holder, shown.expiry_round) == (terms.holder.key, terms.expiry_round)
+    assert shown.subject(terms.expiry_round) == terms.expiry_slot().subject
 
 
 def test_a_notice_in_time_is_signed_once_and_counts_for_ever() -> None:

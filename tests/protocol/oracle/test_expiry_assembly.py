@@ -1,17 +1,17 @@
 """A certificate of what oracles answer: one liar or one dead oracle of three changes nothing."""
 
-from dataclasses import replace
-
 import pytest
 
 from protocol.errors import QuorumError
 from protocol.oracle.expiry import assemble
-from tests.builders.claims import AUX, CONFIG, KEYS, claim_terms, expiry_at
+from tests.builders.claims import AUX, KEYS, expiry_at
+from tests.builders.terms import CONFIG, ROUND, contract_terms
 
-TERMS = claim_terms()
+TERMS = contract_terms()
+SLOT = TERMS.expiry_slot()
 EXPIRY = expiry_at(TERMS)
 OTHER = expiry_at(TERMS, EXPIRY.price_e8 + 1)
-FOREIGN = expiry_at(claim_terms(slot=replace(TERMS.slot, start_round=TERMS.slot.start_round + 1)))
+FOREIGN = expiry_at(contract_terms(start_round=ROUND - 8))
 
 
 def answer(oracle, expiry=EXPIRY):
@@ -36,7 +36,7 @@ LIES = [
 def test_a_liar_does_not_stop_the_others(liar, lie):
     honest = [index for index in range(3) if index != liar]
     answers = {index: answer(index) for index in honest} | {liar: lie}
-    certificate = assemble(CONFIG, TERMS.slot, answers)
+    certificate = assemble(CONFIG, SLOT, answers)
     certificate.check(CONFIG)
     assert certificate.expiry == EXPIRY
     assert certificate.signers == tuple(honest)
@@ -44,17 +44,17 @@ def test_a_liar_does_not_stop_the_others(liar, lie):
 
 @pytest.mark.parametrize("expiry", [OTHER, FOREIGN])
 def test_another_expiry_is_no_vote_for_this_one(expiry):
-    certificate = assemble(CONFIG, TERMS.slot, {0: answer(0, expiry), 1: answer(1), 2: answer(2)})
+    certificate = assemble(CONFIG, SLOT, {0: answer(0, expiry), 1: answer(1), 2: answer(2)})
     assert (certificate.expiry, certificate.signers) == (EXPIRY, (1, 2))
     with pytest.raises(QuorumError, match=r"[12] valid"):
-        assemble(CONFIG, TERMS.slot, {0: answer(0, expiry), 1: answer(1)})
+        assemble(CONFIG, SLOT, {0: answer(0, expiry), 1: answer(1)})
 
 
 def test_a_quorum_on_another_slot_is_refused():
     with pytest.raises(QuorumError, match="another slot"):
-        assemble(CONFIG, TERMS.slot, {0: answer(0, FOREIGN), 1: answer(1, FOREIGN)})
+        assemble(CONFIG, SLOT, {0: answer(0, FOREIGN), 1: answer(1, FOREIGN)})
 
 
 def test_too_few_are_named():
     with pytest.raises(QuorumError, match="0 valid signatures"):
-        assemble(CONFIG, TERMS.slot, {})
+        assemble(CONFIG, SLOT, {})

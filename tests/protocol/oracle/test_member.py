@@ -145,6 +145,15 @@ def test_nothing_is_signed_without_data_and_the_others_are_told_once_a_round() -
     assert grades(network) == ["DEGRADED", "FULL"]
 
 
+def test_an_oracle_that_did_not_look_at_its_data_says_nothing_of_it() -> None:
+    network = Members()
+    network.prices[2] = None
+    network._heartbeat = lambda *_: None
+    network.run(3_000)
+    assert network.stored[0]
+    assert not [m for _, _, m in network.said if isinstance(m, SignedHeartbeat)]
+
+
 def test_data_that_comes_back_in_the_round_is_used_in_it() -> None:
     network = Members(schedule=Schedule(interval_ms=1_000, collect_ms=400))
     network.prices[2] = None

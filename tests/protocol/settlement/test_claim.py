@@ -1,13 +1,14 @@
 """The claim: known bytes, round trips, and what a contract pays on an expiry."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.errors import EncodingError, ProtocolError, TermsError
-from protocol.options.instrument import OptionKind
+from protocol.options.instrument import Barrier, KnockOut, OptionKind
 from protocol.oracle.expiry import ExpiryCertificate
 from protocol.settlement.claim import (
     Check,
@@ -17,20 +18,19 @@ from protocol.settlement.claim import (
     failed_check,
     payout_units,
 )
-from protocol.units import E8
+from protocol.units import E8, PriceE8
 from tests.builders.claims import (
     C_SIGNATURES,
-    CONFIG,
     E_MAGIC,
-    ROUND,
     certify,
     claim_at,
-    claim_terms,
     expiry_at,
     patched,
 )
+from tests.builders.terms import AMERICAN, CONFIG, ROUND, contract_terms
 
-TERMS = claim_terms()
+TERMS = contract_terms()
+BARRIER = Barrier(KnockOut.UP, PriceE8(70_000 * E8))
 HONEST = claim_at(TERMS)
 
 
@@ -80,9 +80,43 @@ def test_a_claim_cut_short(size: int) -> None:
     ],
 )
 def test_units_of_an_expiry(kind: OptionKind, price_e8: int, units: int) -> None:
-    terms = claim_terms(kind)
+    terms = contract_terms(kind=kind)
     assert payout_units(terms, expiry_at(terms, price_e8)) == units
-    assert terms.payout_sats(units) <= terms.collateral_sats
+    assert terms.claim.payout_sats(units) <= terms.claim.collateral_sats
+
+
+@pytest.mark.parametrize(
+    ("change", "high_e8", "units"),
+    [
+        ({"is_binary": True, "quantity_sats": E8 // 2}, 10**18, 32_786),
+        ({"barrier": BARRIER}, 70_000 * E8 - 1, 10_928),
+        ({"barrier": BARRIER}, 70_000 * E8, 0),
+        ({"barrier": BARRIER, **AMERICAN}, 70_000 * E8, 0),
+        (AMERICAN, 10**18, 10_928),
+    ],
+)
+def test_units_of_every_option(change: dict[str, Any], high_e8: int, units: int) -> None:
+    terms = contract_terms(**change)
+    claim = claim_at(terms, 60_000 * E8, high_e8=high_e8)
+    assert claim.units == units
+    assert failed_check(terms, claim.encode()) is None
+
+
+def test_an_american_contract_settles_under_its_own_subject_in_the_round_of_its_exercise() -> None:
+    terms = contract_terms(**AMERICAN)
+    for settled in range(ROUND - 6, ROUND + 1):
+        claim = claim_at(terms, exercise_round=settled)
+        assert failed_check(terms, claim.encode()) is None
+    slots = (
+        replace(terms.expiry_slot(), target_round=ROUND - 1),
+        contract_terms(**AMERICAN, bond_sats=400_001).expiry_slot(),
+        terms.claim.slot,
+    )
+    for slot in slots:
+        lie = certify(expiry_at(terms, slot=slot), (0, 1, 2))
+        with pytest.raises(TermsError, match="another slot"):
+            claim_of(terms, lie)
+        assert failed_check(terms, replace(claim, certificate=lie).encode()) is Check.SUBJECT
 
 
 def test_an_expiry_that_does_not_settle_the_contract() -> None:
@@ -98,18 +132,19 @@ def test_an_expiry_that_does_not_settle_the_contract() -> None:
         assert failed_check(TERMS, replace(HONEST, certificate=certify(wrong)).encode()) is check
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 8 * 324 - 1), st.integers(0, 2))
 def test_what_the_guest_accepts_is_the_claim_of_on_a_certified_expiry(bit: int, other: int) -> None:
     """The checks in Python hold exactly where decoding, certificate and payout do."""
-    terms = claim_terms(OptionKind.PUT, 90_000 * E8)
+    terms = contract_terms(kind=OptionKind.PUT, strike_e8=90_000 * E8)
     data = claim_at(terms, signers=((0, 1), (0, 2), (1, 2))[other]).encode()
     assert failed_check(terms, data) is None
-    Claim.decode(data).certificate.check(CONFIG, terms.quorum)
+    Claim.decode(data).certificate.check(CONFIG, terms.claim.quorum)
     lie = patched(data, bit // 8, bytes([data[bit // 8] ^ 1 << bit % 8]))
     assert failed_check(terms, lie) is not None
     try:
         claim = Claim.decode(lie)
-        claim.certificate.check(CONFIG, terms.quorum)
+        claim.certificate.check(CONFIG, terms.claim.quorum)
         assert claim.units != payout_units(terms, claim.certificate.expiry)
     except ProtocolError:
         pass

@@ -1,64 +1,59 @@
-import msgpack
+"""Which stage a row of transactions shows."""
+
 import pytest
+from bitcoin.core import CTransaction
 
-from protocol.errors import EncodingError, TermsError
-from protocol.settlement.lifecycle import NEXT, Settlement, Stage
+from protocol.settlement.lifecycle import Placed, Position, Stage, prover_of, stage_of
+from protocol.settlement.terms import Role
 
-
-def test_every_transition_is_allowed_or_refused():
-    for stage in Stage:
-        for target in Stage:
-            silence = {"winner": "challenger", "fault": "TIMEOUT"}
-            state = Settlement(stage=stage, **(silence if target is Stage.REFUNDED else {}))
-            if target in NEXT[stage]:
-                assert state.to(target).stage is target
-            else:
-                with pytest.raises(TermsError, match=f"that is {stage} cannot become {target}"):
-                    state.to(target)
+DEPTH = 3
 
 
-@pytest.mark.parametrize(
-    ("winner", "fault", "follows"),
-    [
-        ("challenger", "TIMEOUT", Stage.REFUNDED),
-        ("challenger", "EXECUTE", Stage.SETTLED),
-        ("prover", "TIMEOUT", Stage.SETTLED),
-        ("prover", "NONE", Stage.SETTLED),
-    ],
-)
-def test_what_a_decision_leads_to(winner, fault, follows):
-    decided = Settlement(stage=Stage.DECIDED, winner=winner, fault=fault)
-    other = {Stage.REFUNDED: Stage.SETTLED, Stage.SETTLED: Stage.REFUNDED}[follows]
-    assert decided.to(follows).stage is follows
-    with pytest.raises(TermsError, match="does not follow"):
-        decided.to(other)
-
-
-def test_a_contract_ends_once():
-    assert not NEXT[Stage.SETTLED]
-    assert not NEXT[Stage.REFUNDED]
-
-
-def test_a_state_survives_its_encoding():
-    state = Settlement(Stage.CLAIMED, 130, b"\1", b"\2", b"\3" * 309, b"\4" * 20, 12, 20, 5)
-    assert Settlement.decode(state.encode()) == state
+def row(*placed: tuple[str, int]) -> Position:
+    """Transactions by name and confirmations, FUND first."""
+    height = 100
+    return Position(
+        tuple(
+            Placed(name, CTransaction(), height - count + 1 if count else None, count)
+            for name, count in placed
+        )
+    )
 
 
 @pytest.mark.parametrize(
-    "record",
+    ("path", "stage"),
     [
-        b"",
-        b"\xc1",
-        msgpack.packb(7),
-        msgpack.packb({}),
-        msgpack.packb({"stage": "paid"}),
-        msgpack.packb({"stage": "draft", "owner": 1}),
-        msgpack.packb({"stage": "draft", "payout_sats": "1"}),
-        msgpack.packb({"stage": "draft", "refund_height": True}),
-        Settlement().encode()[:-1],
-        Settlement().encode() + b"\0",
+        ([], None),
+        ([("FUND", 0)], None),
+        ([("FUND", 2)], None),
+        ([("FUND", 3)], Stage.FUNDED),
+        ([("FUND", 9), ("CLOSE", 2)], Stage.FUNDED),
+        ([("FUND", 9), ("CLOSE", 3)], Stage.SETTLED),
+        ([("FUND", 9), ("REFUND", 3)], Stage.REFUNDED),
+        ([("FUND", 9), ("holder:INPUT_1", 2)], Stage.FUNDED),
+        ([("FUND", 9), ("holder:INPUT_1", 3)], Stage.CLAIMED),
+        ([("FUND", 9), ("holder:INPUT_1", 5), ("holder:TIMEOUT", 3)], Stage.SETTLED),
+        ([("FUND", 9), ("writer:INPUT_1", 5), ("writer:KICKOFF", 2)], Stage.CLAIMED),
+        ([("FUND", 9), ("writer:INPUT_1", 5), ("writer:KICKOFF", 4)], Stage.CLAIMED),
+        ([("FUND", 9), ("writer:KICKOFF", 5), ("writer:SETTLE", 3)], Stage.SETTLED),
     ],
 )
-def test_anything_else_is_refused(record):
-    with pytest.raises(EncodingError, match="not a settlement state"):
-        Settlement.decode(record)
+def test_a_transaction_counts_once_it_is_deep(path, stage):
+    assert stage_of(row(*path), DEPTH, false_claim=False) is stage
+
+
+def test_a_false_claim_is_disputed_once_kickoff_counts():
+    path = [("FUND", 9), ("holder:INPUT_1", 5), ("holder:KICKOFF", 3)]
+    assert stage_of(row(*path), DEPTH, false_claim=True) is Stage.DISPUTED
+    assert stage_of(row(*path[:2]), DEPTH, false_claim=True) is Stage.CLAIMED
+    settled = [*path, ("holder:SETTLE", 3)]
+    assert stage_of(row(*settled), DEPTH, false_claim=True) is Stage.SETTLED
+
+
+@pytest.mark.parametrize(
+    ("second", "prover"),
+    [("holder:INPUT_1", Role.HOLDER), ("writer:KICKOFF", Role.WRITER), ("CLOSE", None)],
+)
+def test_who_claims(second, prover):
+    assert prover_of(row(("FUND", 3), (second, 1))) is prover
+    assert prover_of(row(("FUND", 3))) is None

@@ -1,0 +1,87 @@
+"""[terms] of a party's file: a contract in a person's units, and what it is to the protocol."""
+
+from dataclasses import fields
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from actors.network import Table
+from protocol.bitcoin.tx import MAX_MONEY_SATS
+from protocol.errors import ConfigError
+from protocol.options.instrument import parse_instrument
+from protocol.options.payoff import PAYOUT_BITS, Payoff
+from protocol.oracle.config import OracleConfig
+from protocol.oracle.expiry import ExpirySlot
+from protocol.oracle.feed import Feed
+from protocol.settlement.terms import ChainTerms, ClaimTerms, grace_rounds_min
+from protocol.units import PriceE8, Sats
+
+Amount = Annotated[int, Meta(ge=0, le=MAX_MONEY_SATS)]
+Number = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+U16 = Annotated[int, Meta(ge=0, le=2**16 - 1)]
+
+_CHAIN: Final = tuple(field.name for field in fields(ChainTerms))
+
+
+class Offer(Table, frozen=True):
+    """Amounts in sats, fee rates in sat/vB, windows and delays in blocks; what each one does is in
+    ``protocol.settlement.claim_terms`` and ``chain_terms``.
+
+    ``rounds`` of the oracles count, up to and including that of expiry: an American option can be
+    exercised in them, a barrier is watched over them.
+    """
+
+    instrument: Annotated[str, Meta(min_length=1)]
+    quantity_sats: Amount
+    collateral_sats: Amount
+    premium_sats: Amount
+    bond_sats: Amount
+    expiry_height: Number
+    refund_height: Number
+    rounds: Annotated[int, Meta(ge=1, le=2**32 - 1)] = 1
+    payout_bits: U16 = PAYOUT_BITS
+    claim_fee_sats: Amount = 0
+    feerate_sat_vb: Number = 2
+    max_feerate_sat_vb: Number = 10
+    move_window: U16 = 6
+    challenge_window: U16 = 12
+    sweep_delay: U16 = 12
+    log4_steps: U16 = 12
+    width: U16 = 20
+    anchored: bool = True
+
+    def claim(self, oracles: OracleConfig, feed: Feed) -> ClaimTerms:
+        """What decides the payout: the spot price at the instrument's expiry, as a quorum of
+        ``oracles`` signs it. EncodingError or TermsError name a field that makes no sense."""
+        instrument = parse_instrument(self.instrument)
+        if instrument.underlying != feed.symbol.split("/")[0]:
+            raise ConfigError(f"instrument {self.instrument}: the feed is {feed.symbol}")
+        expiry = oracles.round_at(instrument.expiry_ms)
+        terms = ClaimTerms(
+            slot=ExpirySlot(
+                config_digest=oracles.digest,
+                feed_id=feed.feed_id,
+                start_round=max(expiry - self.rounds + 1, 0),
+                target_round=expiry,
+            ),
+            roster=oracles.oracles,
+            quorum=oracles.quorum,
+            grace_rounds=grace_rounds_min(oracles),
+            payoff=Payoff(
+                kind=instrument.kind,
+                strike_e8=PriceE8(instrument.strike_e8),
+                quantity_sats=Sats(self.quantity_sats),
+                collateral_sats=Sats(self.collateral_sats),
+                is_binary=instrument.is_binary,
+                barrier=instrument.barrier,
+            ),
+            is_american=instrument.is_american,
+            payout_bits=self.payout_bits,
+        )
+        terms.require_config(oracles)
+        return terms
+
+    @property
+    def chain(self) -> ChainTerms:
+        """What the contract costs and when; TermsError names a field that makes no sense."""
+        return ChainTerms(**{name: getattr(self, name) for name in _CHAIN})

@@ -1,0 +1,82 @@
+"""How each side plays when it is honest: its next move from its own trace, or None to let it pass.
+
+The two know nothing of each other but the confirmed moves. Pure: after a restart the same state and
+trace give the same move again.
+"""
+
+from protocol.dispute.claim import FAN, Party, base4_number
+from protocol.dispute.fragment import fragment_of
+from protocol.dispute.game import differing
+from protocol.dispute.play import (
+    Challenge,
+    Execute,
+    Kickoff,
+    Move,
+    Pick,
+    Play,
+    Publish,
+    Reveal,
+    RevealBlock,
+    Take,
+    Wait,
+)
+from protocol.dispute.rules import History, charges, refutation
+from riscv_vm.isa import HALT
+from riscv_vm.record import BLOCK_RECORDS
+from riscv_vm.tree import Tree
+
+
+def prover_move(play: Play, history: History, data: bytes) -> Move | None:
+    """P's honest move; ``history`` is the trace of the input ``data``. None if C has to move."""
+    if play.turn is not Party.PROVER:
+        return None
+    match play.wait:
+        case Wait.INPUT:
+            parts = play.premises.layout.published(data)
+            number = len(play.said.published)
+            last = number == len(parts) - 1
+            return Kickoff(parts[number], history.root) if last else Publish(parts[number])
+        case Wait.NODES:
+            level, first = play.node
+            a, b, c, d = (history.node(level, first + child) for child in range(FAN))
+            return Reveal((a, b, c, d))
+        case Wait.RECORDS:
+            return RevealBlock(history.block(play.block))
+        case Wait.EXECUTE:
+            return Execute(fragment_of(history.step(base4_number(play.said.digits))))
+    assert play.assertion is not None
+    return refutation(play.premises, play.said, play.assertion, history)
+
+
+def challenger_move(play: Play, history: History) -> Move | None:
+    """C's honest move; ``history`` is the honest trace of the published input.
+
+    None if P has to move, and where there is nothing to challenge or to convict.
+    """
+    match play.wait:
+        case Wait.WINDOW:
+            return None if agrees(play, history) else Challenge()
+        case Wait.DIGIT:
+            return Pick(_digit(play, history))
+        case Wait.VERDICT:
+            return next(iter(charges(play.premises, play.said, history)), None)
+        case Wait.TAKE:
+            return Take()
+    return None
+
+
+def agrees(play: Play, history: Tree) -> bool:
+    """Is the claim true: the honest root, of a trace that ends in HALT?"""
+    last = play.premises.steps - 1
+    end = history.block(last // BLOCK_RECORDS)[last % BLOCK_RECORDS]
+    return play.said.root == history.root and end.next_pc == HALT
+
+
+def _digit(play: Play, history: Tree) -> int:
+    """The leftmost of P's newest nodes or records that is not C's own, 3 if none."""
+    said = play.said
+    if said.records is not None:
+        return differing(said.records, history.block(play.block))
+    level, first = play.node
+    ours = [history.node(level, first + child) for child in range(FAN)]
+    return differing(said.rounds[-1], ours)

@@ -1,0 +1,147 @@
+"""What a transaction in a block is to a dispute, and the move of the game that it says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bitcoin.core import COutPoint, CTransaction
+
+from protocol.bitcoin.tx import outpoint_key, txid, witness_stack
+from protocol.crypto.winternitz import Digits, Label, message_of
+from protocol.dispute.assertion import Assertion
+from protocol.dispute.claim import Fault
+from protocol.dispute.fragment import Fragment, record_of
+from protocol.dispute.leaves import said
+from protocol.dispute.leaves.said import Said
+from protocol.dispute.leaves.verdict_assert import assert_record, path, shapes
+from protocol.dispute.leaves.verdict_open import ACCUSATIONS
+from protocol.dispute.opening import Place
+from protocol.dispute.play import (
+    Challenge,
+    Execute,
+    Kickoff,
+    Move,
+    Pick,
+    Publish,
+    Reveal,
+    RevealBlock,
+    Take,
+)
+from protocol.errors import SignatureError
+from protocol.settlement.dispute.course import EXECUTE, Course
+from protocol.settlement.dispute.graph import DisputeGraph
+from protocol.settlement.dispute.labels import published_messages, said_of
+from protocol.settlement.dispute.leaf import LeafPath, read_items
+from protocol.settlement.onetime import SignedMessage
+from protocol.settlement.path import Lock, SpendPath
+
+_SCRIPT_AND_CONTROL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A transaction of the contract: which pre-signed one it is, None for one that a party signed
+    alone; the way that its first contract input takes, and the messages that all inputs show."""
+
+    move: str | None
+    parent: str
+    way: SpendPath
+    messages: Mapping[Label, SignedMessage]
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads blocks for one contract. Everything that it knows follows from the graph."""
+
+    graph: DisputeGraph
+    _names: dict[bytes, str] = field(init=False)
+    _locks: dict[bytes, tuple[str, Lock]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._names = {txid(move.tx): name for name, move in self.graph.moves.items()}
+        self._locks = {outpoint_key(self.graph.fund): ("FUND", self.graph.contract.contract.lock)}
+        for point, move, _, lock in self.graph.locked():
+            self._locks[outpoint_key(point)] = (move.name, lock)
+
+    def parent(self, point: COutPoint) -> str | None:
+        """The move that made this output; None for an output that is not locked by the contract."""
+        known = self._locks.get(outpoint_key(point))
+        return None if known is None else known[0]
+
+    def read(self, tx: CTransaction) -> Seen | None:
+        """What ``tx`` is; None if it spends nothing of the contract by a leaf.
+
+        SignatureError if its witness is none that Script accepts.
+        """
+        found: Seen | None = None
+        for number, spent in enumerate(tx.vin):
+            parent, lock = self._locks.get(outpoint_key(spent.prevout), (None, None))
+            if parent is None or lock is None:
+                continue
+            stack = witness_stack(tx, number)
+            if len(stack) < _SCRIPT_AND_CONTROL:
+                continue
+            *items, code, _ = stack
+            way = next((way for way in lock.paths if way.leaf.script == code), None)
+            if way is None:
+                raise SignatureError(f"a spend of {parent} shows a leaf that is not the contract's")
+            shown = read_items(way, items)
+            if found is None:
+                found = Seen(self._names.get(txid(tx)), parent, way, shown)
+        return found
+
+
+def move_of(course: Course, seen: Seen) -> Move | None:
+    """The move of the game that a pre-signed transaction says; None for one that says none: a
+    SETTLE, or the nodes that come before an assertion."""
+    prover = course.prover
+    digits = {said_of(label, prover): shown.digits for label, shown in seen.messages.items()}
+    what = (seen.move or "").removeprefix(f"{prover.value}:")
+    k, width = course.premises.log4_steps, course.premises.width
+    if what.startswith("INPUT") or what == "KICKOFF":
+        order = published_messages(course.terms, prover)
+        shown = tuple(d for message in order if message in digits for d in digits[message])
+        if what != "KICKOFF":
+            return Publish(shown)
+        return Kickoff(shown, message_of(digits[said.root(width)]))
+    if what == "CHALLENGE":
+        return Challenge()
+    kind, _, number = what.partition("_")
+    if kind == "REVEAL" and int(number) == k:
+        first, *others = (record_of(digits[place]) for place in said.records(k))
+        return RevealBlock((first, others[0], others[1], others[2]))
+    if kind == "REVEAL":
+        a, b, c, d = (message_of(digits[place]) for place in said.nodes(int(number), width))
+        return Reveal((a, b, c, d))
+    if kind == "PICK":
+        return Pick(digits[said.digit(int(number))][0])
+    if kind == EXECUTE:
+        messages = {message: digits[place] for message, place in said.fragment(k).items()}
+        return Execute(Fragment.of_digits(k, messages))
+    return Take() if kind == "TAKE" else None
+
+
+def assertion_of(
+    course: Course, seen: Seen, before: Mapping[Label, SignedMessage]
+) -> Assertion | None:
+    """The assertion of ASSERT_t, where ``before`` holds the messages of its path, if it has one."""
+    prover, premises = course.prover, course.premises
+    k, width = premises.log4_steps, premises.width
+    shown: dict[Said, Digits] = {
+        said_of(label, prover): message.digits
+        for label, message in {**before, **seen.messages}.items()
+    }
+    for shape in shapes(k, width):
+        for accusation in ACCUSATIONS:
+            if course.name(assert_record(shape, accusation).name) == seen.way.name:
+                place = Place(shape.turn, shape.child, shown[said.below(k, shape.turn)])
+                nodes = tuple(message_of(shown[node]) for node in path(shape))
+                return Assertion(accusation, place, record_of(shown[said.record(k)]), nodes)
+    return None
+
+
+def fault_of(seen: Seen) -> Fault:
+    """What the game ended on, where ``seen`` is what one party took alone."""
+    if not isinstance(seen.way, LeafPath):
+        return Fault.TIMEOUT
+    kind = seen.way.template.name.split()[0]
+    return Fault.REFUTED if kind == "REFUTE" else Fault(kind)

@@ -1,0 +1,178 @@
+"""What a party signs once and for ever: labels, public bundle, secret keys, signed messages.
+
+Where ``role`` proves it reveals, in this order:
+
+    input   the bytes of the claim that the terms do not fix, in messages of 32 bytes, the last one
+            shorter; the round of the label counts them from 0
+    root    of the machine's trace, as many bytes as the terms' hash width
+    payout  the units of the claim, four bits a digit
+
+What the claim holds before its published bytes follows from the terms, but for the units, which
+are the payout.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NoReturn, Self
+
+from protocol.crypto.winternitz import (
+    ELEMENT_BYTES,
+    Digits,
+    Label,
+    OneTimeGuard,
+    OneTimeKey,
+    OneTimePublicKey,
+    checksum_size,
+    digits_number,
+    digits_of,
+    message_of,
+    number_digits,
+)
+from protocol.errors import EncodingError
+from protocol.settlement.terms import (
+    MESSAGE_BYTES,
+    UNITS_SIZE,
+    ContractTerms,
+    Role,
+    claim_published_from,
+    claim_size,
+    contract_id,
+)
+
+INPUT: Final = "input"
+ROOT: Final = "root"
+PAYOUT: Final = "payout"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedMessage:
+    """The digits of one label and their one-time signature."""
+
+    digits: Digits
+    signature: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A claim as its one-time messages tell it."""
+
+    input: bytes
+    """The claim's bytes from ``claim_published_from`` on."""
+    root: bytes
+    units: int
+
+
+def labels_of(terms: ContractTerms, role: Role) -> tuple[Label, ...]:
+    """The label of every message that ``role`` may come to sign, in the order of its bundle."""
+    own = contract_id(terms)
+
+    def label(field: str, digits: int, number: int = 0) -> Label:
+        return Label(own, role.value, role.value, number, field, digits)
+
+    size = published_size(terms)
+    sizes = [min(MESSAGE_BYTES, size - at) for at in range(0, size, MESSAGE_BYTES)]
+    inputs = [label(INPUT, 2 * taken, number) for number, taken in enumerate(sizes)]
+    root = label(ROOT, 2 * terms.chain.width)
+    return (*inputs, root, label(PAYOUT, -(-terms.claim.payout_bits // 4)))
+
+
+def payout_label(terms: ContractTerms, prover: Role) -> Label:
+    """The label of the units that ``prover`` claims."""
+    return labels_of(terms, prover)[-1]
+
+
+def published_size(terms: ContractTerms) -> int:
+    """The bytes of a claim that its prover publishes besides the units."""
+    return claim_size(terms.claim.quorum) - claim_published_from(terms)
+
+
+def claim_digits(
+    terms: ContractTerms, prover: Role, claim: bytes, root: bytes
+) -> dict[Label, Digits]:
+    """What ``prover`` signs to claim: ``claim`` is the guest's whole input, ``root`` its trace's.
+
+    EncodingError if either has another length than the terms say, or the units do not fit.
+    """
+    if len(claim) != claim_size(terms.claim.quorum) or len(root) != terms.chain.width:
+        raise EncodingError(
+            f"a claim of {len(claim)} bytes and a root of {len(root)}: these terms want"
+            f" {claim_size(terms.claim.quorum)} and {terms.chain.width}"
+        )
+    *inputs, last, payout = labels_of(terms, prover)
+    published = digits_of(claim[claim_published_from(terms) :])
+    units = int.from_bytes(claim[:UNITS_SIZE])
+    step = 2 * MESSAGE_BYTES
+    messages = {label: published[step * n :][: label.digits] for n, label in enumerate(inputs)}
+    return {**messages, last: digits_of(root), payout: number_digits(units, payout.digits)}
+
+
+def published_claim(
+    terms: ContractTerms, prover: Role, messages: Mapping[Label, Digits]
+) -> Published:
+    """The inverse of ``claim_digits``; EncodingError if a message is missing."""
+    labels = labels_of(terms, prover)
+    missing = [label for label in labels if label not in messages]
+    if missing:
+        raise EncodingError(
+            f"the {prover.value} has not revealed {missing[0].field} {missing[0].round} yet"
+        )
+    *inputs, root, payout = labels
+    data = b"".join(message_of(messages[label]) for label in inputs)
+    return Published(data, message_of(messages[root]), digits_number(messages[payout]))
+
+
+@dataclass(frozen=True, slots=True)
+class OneTimePublics:
+    """All one-time public keys of one party: what it sends before anything is signed."""
+
+    keys: Mapping[Label, OneTimePublicKey]
+
+    def encode(self) -> bytes:
+        """The ends of every chain, in the order of ``labels_of``."""
+        return b"".join(key.encode() for key in self.keys.values())
+
+    @classmethod
+    def decode(cls, terms: ContractTerms, role: Role, data: bytes) -> Self:
+        """The inverse of ``encode``; EncodingError unless ``data`` has exactly its length."""
+        keys: dict[Label, OneTimePublicKey] = {}
+        at = 0
+        for label in labels_of(terms, role):
+            size = ELEMENT_BYTES * (label.digits + checksum_size(label.digits))
+            keys[label] = OneTimePublicKey.decode(label.digits, data[at : at + size])
+            at += size
+        if at != len(data):
+            raise EncodingError(f"a bundle of one-time keys here has {at} bytes, not {len(data)}")
+        return cls(keys)
+
+
+class OneTimeKeys:
+    """The secret one-time keys of one party in one contract. Never printed or pickled."""
+
+    __slots__ = ("_keys", "public")
+
+    def __init__(self, seed: bytes, terms: ContractTerms, role: Role) -> None:
+        """Derive every key of ``labels_of(terms, role)`` from 32 secret bytes."""
+        self._keys = {label: OneTimeKey(seed, label) for label in labels_of(terms, role)}
+        self.public = OneTimePublics({label: key.public for label, key in self._keys.items()})
+
+    def __repr__(self) -> str:
+        return f"OneTimeKeys({len(self._keys)} labels)"
+
+    def __reduce__(self) -> NoReturn:
+        raise EncodingError("one-time keys do not travel: derive them from their seed again")
+
+    def sign(
+        self, messages: Mapping[Label, Digits], guard: OneTimeGuard
+    ) -> dict[Label, SignedMessage]:
+        """Sign each message once and for ever.
+
+        GuardError if a label has signed another message; EncodingError for a label of another
+        party or contract.
+        """
+        strange = [label for label in messages if label not in self._keys]
+        if strange:
+            raise EncodingError(f"these keys do not sign {strange[0].field} of {strange[0].role}")
+        return {
+            label: SignedMessage(tuple(digits), self._keys[label].sign(digits, guard))
+            for label, digits in messages.items()
+        }

@@ -1,0 +1,141 @@
+"""What peers remember of an oracle: a proof of a rollback stops it, nothing else does."""
+
+from dataclasses import replace
+
+import pytest
+
+from protocol.errors import EncodingError, GuardError, SignatureError
+from protocol.oracle.batch_observation import SignedObservationBatch
+from protocol.oracle.messages import SeenAnswer
+from protocol.oracle.observation import SignedObservation
+from protocol.oracle.recollection import Recollection
+from tests.builders.batches import BatchNetwork, flat
+from tests.builders.oracles import ROUND, T0, Network, make_config, observed
+
+NOTHING = SeenAnswer(b"")
+
+
+class GuardAt:
+    """A sign guard that has come to ``seq``."""
+
+    def __init__(self, seq):
+        self.seq = seq
+
+    def require_seq(self, peers_seq):
+        if self.seq < peers_seq:
+            raise GuardError(f"peers have seen {peers_seq}: an old copy")
+
+
+def recollection(n=3, seq=10, kind=SignedObservation, **changes):
+    """That of oracle 0 after a restart, its guard at ``seq``."""
+    return Recollection(make_config(n, **changes), 0, kind, GuardAt(seq).require_seq)
+
+
+def seen(seq, oracle=0):
+    return SeenAnswer(observed(oracle, seq=seq).encode())
+
+
+@pytest.mark.parametrize(("n", "quorum", "needed"), [(1, 1, 0), (3, 2, 1), (3, 3, 2), (7, 5, 4)])
+def test_a_quorum_with_this_oracle_is_enough_and_everybody_is_asked(n, quorum, needed):
+    peers = recollection(n, quorum=quorum)
+    assert peers.missing == set(range(1, n))
+    for answered, sender in enumerate(range(1, n)):
+        assert peers.is_enough == (answered >= needed)
+        peers.receive(sender, NOTHING)
+        assert peers.missing == set(range(sender + 1, n))
+    assert peers.is_enough
+    assert not peers.missing
+
+
+def test_peers_that_have_seen_no_more_than_the_guard_stop_nobody():
+    peers = recollection(seq=10)
+    peers.receive(1, seen(seq=10))
+    peers.receive(2, seen(seq=1))
+    assert not peers.missing
+
+
+def test_an_answer_that_proves_a_rollback_is_raised_however_late_it_comes():
+    peers = recollection(seq=10)
+    peers.receive(1, NOTHING)
+    assert peers.is_enough
+    with pytest.raises(GuardError, match="peers have seen 11: an old copy"):
+        peers.receive(2, seen(seq=11))
+    assert peers.missing == {2}
+
+
+def test_nobody_answers_twice_or_for_this_oracle_or_from_outside():
+    """Of a peer that has answered, and of all others, nothing is read any more."""
+    peers = recollection(seq=10)
+    peers.receive(1, NOTHING)
+    for sender in (1, 0, 3, 255):
+        peers.receive(sender, seen(seq=11))
+    assert peers.missing == {2}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        pytest.param(observed(1, seq=99), id="another oracle's observation"),
+        pytest.param(SignedObservation(0, observed(1, seq=99).observation, bytes(64)), id="forged"),
+        pytest.param(replace(observed(1, seq=99), oracle=0), id="another's under our index"),
+        pytest.param(
+            SignedObservation(0, observed(0, seq=99).observation, observed(0, seq=9).signature),
+            id="a higher seq under an old signature",
+        ),
+    ],
+)
+def test_a_lie_about_this_oracle_stops_nobody_and_is_no_answer(lie):
+    peers = recollection(seq=10)
+    with pytest.raises(SignatureError, match="oracle 2 shows an observation that is not ours"):
+        peers.receive(2, SeenAnswer(lie.encode()))
+    assert peers.missing == {1, 2}
+    peers.receive(2, NOTHING)
+    assert peers.missing == {1}
+
+
+@pytest.mark.parametrize("size", [1, 4, 216, 218, 1000])
+def test_malformed_bytes_are_no_answer(size):
+    encoded = observed(0, seq=99).encode()
+    assert len(encoded) == 217
+    peers = recollection(seq=10)
+    with pytest.raises(EncodingError):
+        peers.receive(2, SeenAnswer((encoded + bytes(1000))[:size]))
+    assert peers.missing == {1, 2}
+
+
+def test_an_observation_of_an_earlier_configuration_counts_too():
+    """A key has one guard for life, across rotations of everybody else's keys."""
+    earlier = make_config(epoch=7)
+    peers = recollection(seq=10)
+    with pytest.raises(GuardError):
+        peers.receive(1, SeenAnswer(observed(0, config=earlier, seq=11).encode()))
+
+
+def test_a_batch_is_remembered_like_an_observation():
+    net = BatchNetwork()
+    batch = net.observe({0: flat()})[0]
+    assert batch.observation.seq == 1
+    fresh = recollection(seq=0, kind=SignedObservationBatch)
+    with pytest.raises(GuardError):
+        fresh.receive(1, SeenAnswer(batch.encode()))
+    with pytest.raises(EncodingError):
+        fresh.receive(1, seen(seq=1))
+    assert net.nodes[1].inbox.newest(0) == batch
+
+
+def test_an_inbox_remembers_the_newest_valid_observation_for_ever():
+    net = Network()
+    inbox = net.nodes[1].inbox
+    assert inbox.newest(0) is None
+    newest = observed(0, seq=5)
+    assert inbox.receive(newest, T0 + 50) is None
+    late = observed(0, round=ROUND - 1, seq=4, obs_time=T0 - 900)
+    assert inbox.receive(late, T0 + 60) is None
+    unsigned = observed(0, round=ROUND + 1, seq=6, obs_time=T0 + 1_010).observation
+    forged = SignedObservation(0, unsigned, bytes(64))
+    assert inbox.receive(forged, T0 + 1_020) is not None
+    assert inbox.newest(0) == newest
+    much_later = observed(1, round=ROUND + 600, seq=4, obs_time=T0 + 600_010)
+    assert inbox.receive(much_later, T0 + 600_020) is None
+    assert not inbox.held(ROUND)
+    assert inbox.newest(0) == newest
