@@ -5,7 +5,7 @@ from pathlib import Path
 
 from actors.chain_anchor import find_anchor, require_claim, require_head
 from actors.chain_commands import opened
-from actors.chain_contracts import read_contract
+from actors.chain_contracts import contracts_below, read_contract
 from actors.config import Chain
 from actors.history import History
 from actors.verify_command import Details, Verdict, from_hex, parse, read
@@ -30,6 +30,9 @@ def judge_anchor(
     history: Path | None,
 ) -> Verdict:
     """The verdict; ConfigError for options that name no chain, or not what to check against."""
+    if history is None and contract is None and socket is None:
+        below = contracts_below(folder or Path())
+        contract = below[0] if len(below) == 1 else None
     if (history is None) == (contract is None):
         raise ConfigError("--anchor: give --contract or --history, to check it against")
     name = parse_hash(txid)

@@ -49,7 +49,10 @@ LIVES_S: Final = 0.5
 """How often the node is asked whether it lives."""
 
 FolderOption = Annotated[
-    Path | None, typer.Option("--dir", help="The folder of `oracle-vm chain serve`.")
+    Path | None,
+    typer.Option(
+        "--dir", help="The folder of `oracle-vm chain serve`; without it the current one."
+    ),
 ]
 SocketOption = Annotated[
     Path | None, typer.Option("--socket", help="The socket of a served chain.")
@@ -74,8 +77,9 @@ def chain_(
         if folder or socket or contract or as_json:
             raise ConfigError(f"give the options behind `{context.invoked_subcommand}`")
         return
-    files = contract or ([] if folder is None else contracts_below(folder))
     with opened(folder, socket) as node:
+        place = None if socket else folder or Path()
+        files = contract or ([] if place is None else contracts_below(place))
         found = report(node, graphs_of(files))
     if as_json:
         print(json.dumps(found.to_json()))
@@ -98,7 +102,8 @@ def graph(
             " shows an SVG and `rsvg-convert FILE.svg -o FILE.png` makes a PNG of it"
         )
     found = read_contract(contract).graph()
-    with opened(folder, socket) as node:
+    beside = contract.parent if folder is None and socket is None else folder
+    with opened(beside, socket) as node:
         title, root = f"Contract {found.contract.id.hex()}", draw(found, node)
     drawn = as_text(title, root) + "\n" if kind == ".txt" else as_svg(title, root)
     if out is None:
@@ -218,12 +223,12 @@ def send_raw(
 
 @contextmanager
 def opened(folder: Path | None, socket: Path | None) -> Iterator[Chain]:
-    """The chain of a folder, or behind a socket; ConfigError unless exactly one is named and it
-    is there."""
-    if folder is not None and socket is None:
-        with open_folder(folder) as node:
+    """The chain of a folder, by default the current one, or behind a socket; ConfigError if both
+    are named or it is not there."""
+    if socket is None:
+        with open_folder(folder or Path()) as node:
             yield node
-    elif socket is not None and folder is None:
+    elif folder is None:
         if not serves(socket):
             raise ConfigError(f"--socket {socket}: no node serves there; `oracle-vm chain serve`")
         with open_chain(socket, "socket") as node:

@@ -12,7 +12,7 @@ from actors.chain_contracts import read_contract
 from actors.config import open_chain
 from actors.contract_demo import WATCHED, ContractDemo
 from actors.contract_report import show
-from actors.contract_setting import Ending
+from actors.contract_setting import Ending, Setting
 from actors.contract_terms import show_terms, stand_in
 from actors.contract_transfer import export_contract, import_contract
 from actors.party_config import load_party
@@ -69,9 +69,15 @@ def terms(
         Path | None, typer.Option("--contract", help="A contract file, as `export` writes it.")
     ] = None,
 ) -> None:
-    """A contract in words: amounts, fees, and the whole clock."""
-    if (config is None) == (file is None):
+    """A contract in words: amounts, fees, and the whole clock. Without a file, that of `demo`."""
+    if config is not None and file is not None:
         raise ConfigError("--config FILE or --contract FILE: name one of them")
+    if config is None and file is None:
+        with new_folder(None) as place:
+            Setting.create(place, Ending.COOPERATIVE)
+            party = load_party(place / "holder.toml")
+        print("The contract of `oracle-vm contract demo`; for another give --config or --contract.")
+        show_terms(stand_in(party.claim, party.terms), party.instrument, _console())
     if config is not None:
         party = load_party(config)
         show_terms(stand_in(party.claim, party.terms), party.instrument, _console())

@@ -142,10 +142,15 @@ def test_the_node(tmp_path: Path, node: KernelChain) -> None:
 # Refusals
 
 
-def test_which_chain(tmp_path: Path, node: KernelChain) -> None:
+def test_which_chain(tmp_path: Path, node: KernelChain, monkeypatch: pytest.MonkeyPatch) -> None:
     both = ("--dir", tmp_path, "--socket", tmp_path / "chain.sock")
-    for words in (("mine",), ("mine", *both), ("--json",)):
-        with pytest.raises(ConfigError, match="say which chain, once"):
+    with pytest.raises(ConfigError, match="say which chain, once"):
+        run("mine", *both)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    for words in (("mine",), ("--json",)):
+        with pytest.raises(ConfigError, match="no chain there"):
             run(*words)
     with pytest.raises(ConfigError, match="no node serves there"):
         run("mine", "--socket", tmp_path / "none")
@@ -219,3 +224,10 @@ def test_the_head_of_a_history(tmp_path: Path, node: KernelChain) -> None:
     empty = store(tmp_path / "empty.sqlite", [])
     with pytest.raises(ProtocolError, match="nothing to anchor"):
         run("anchor", "--history", empty, "--dir", tmp_path)
+
+
+def test_the_chain_of_the_current_folder_needs_no_option(
+    tmp_path: Path, node: KernelChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(run("--json")) == json.loads(run("--json", "--dir", tmp_path))
