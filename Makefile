@@ -30,10 +30,10 @@ demo: env ## one option, from exchange price to Bitcoin, end to end
 	@$(BIN)/oracle-vm demo
 
 test: lint ## lint, types and the default tests
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow"
 
-test-full: lint ## everything, the slow tests too
-	@$(BIN)/python -m pytest
+test-full: lint ## everything, the slow tests too; ends with the slowest
+	@$(BIN)/python -m pytest --durations=25 --durations-min=5
 
 test-bitcoind: env ## what needs a real node; without one it is fetched from a Debian mirror
 	@node="$(BITCOIND)"; test -n "$$node" || node=$$(regtest/get_bitcoind.sh .cache/bitcoind) || exit 1; \

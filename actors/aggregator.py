@@ -57,21 +57,23 @@ class AggregatorProgram(Program):
         self._asked: list[tuple[ExpirySlot, Answers]] = []
 
     async def expire(
-        self, slot: ExpirySlot, grace_rounds: int, contract: bytes = b""
+        self, slot: ExpirySlot, grace_rounds: int, contract: bytes = b"", quorum: int | None = None
     ) -> ExpiryCertificate:
-        """What a quorum of oracles computed alike and signed; ``contract`` as in ExpiryRequest.
+        """What ``quorum`` oracles computed alike and signed, by default the configuration's;
+        ``contract`` as in ExpiryRequest.
 
         QuorumError says which oracle did not sign, and why.
         """
-        oracles = range(len(self.operator.network.config.oracles))
+        config = self.operator.network.config
+        oracles, needed = range(len(config.oracles)), quorum or config.quorum
         answers: Answers = {}
         asked = slot, answers
         self._asked.append(asked)
         self.transport.send(tuple(oracles), ExpiryRequest(slot, grace_rounds, contract))
         began_s, patience_s = time.monotonic(), EXPIRE_S
         try:
-            while (certificate := self._assembled(slot, answers)) is None:
-                if not self._can_agree(answers):
+            while (certificate := self._assembled(slot, answers, needed)) is None:
+                if not self._can_agree(answers, needed):
                     patience_s = LAST_WORD_S
                 if len(answers) == len(oracles) or time.monotonic() - began_s > patience_s:
                     break
@@ -80,9 +82,8 @@ class AggregatorProgram(Program):
             self._asked = [other for other in self._asked if other is not asked]
         if certificate is not None:
             return certificate
-        quorum = self.operator.network.config.quorum
         fates = "; ".join(f"oracle {i} {_fate(answers.get(i), patience_s)}" for i in oracles)
-        raise QuorumError(f"no expiry certificate, {quorum} signatures needed: {fates}")
+        raise QuorumError(f"no expiry certificate, {needed} signatures needed: {fates}")
 
     async def certified(self, round_id: int, deadline_s: float) -> Stored:
         """A round's certificate, once it is published. QuorumError says why there is none."""
@@ -141,26 +142,28 @@ class AggregatorProgram(Program):
             return []
         return None
 
-    def _assembled(self, slot: ExpirySlot, answers: Answers) -> ExpiryCertificate | None:
+    def _assembled(
+        self, slot: ExpirySlot, answers: Answers, needed: int
+    ) -> ExpiryCertificate | None:
         signed = {
             index: (answer.expiry.encode(), answer.signature)
             for index, answer in answers.copy().items()
             if isinstance(answer, ExpiryAnswer)
         }
-        if len(signed) < self.operator.network.config.quorum:
+        if len(signed) < needed:
             return None
         try:
-            return assemble(self.operator.network.config, slot, signed)
+            return assemble(self.operator.network.config, slot, signed, needed)
         except QuorumError:
             return None
 
-    def _can_agree(self, answers: Answers) -> bool:
+    def _can_agree(self, answers: Answers, needed: int) -> bool:
         """Whether the oracles that have not answered can still make a quorum with those that
         signed alike."""
         config, given = self.operator.network.config, answers.copy().values()
         alike = Counter(answer.expiry for answer in given if isinstance(answer, ExpiryAnswer))
         waiting = len(config.oracles) - len(given)
-        return max(alike.values(), default=0) + waiting >= config.quorum
+        return max(alike.values(), default=0) + waiting >= needed
 
     def _stored(self, stored: Stored) -> None:
         pass
@@ -194,7 +197,8 @@ class Aggregator:
 
     def __init__(self, operator_file: Path, clock: Clock) -> None:
         self._program = AggregatorProgram(load_operator(operator_file), clock)
-        self._running = Running(self._program)
+        operator = self._program.operator
+        self._running = Running(self._program, operator.folder, operator.log)
 
     async def pid(self) -> int:
         """The operating system's process id."""
@@ -217,7 +221,13 @@ class Aggregator:
         stored = await self._running.ask(self._program.certified(round_id, deadline_s))
         return Published(stored.certificate.encode(), stored.at_ns)
 
-    async def expire(self, slot: ExpirySlot, grace_rounds: int) -> bytes:
-        """The certificate of an expiry (bytes); QuorumError says which oracle did not sign."""
-        certificate = await self._running.ask(self._program.expire(slot, grace_rounds))
-        return certificate.encode()
+    async def expire(
+        self, slot: ExpirySlot, grace_rounds: int, contract: bytes = b"", quorum: int | None = None
+    ) -> bytes:
+        """``AggregatorProgram.expire``: the certificate of an expiry (bytes)."""
+        work = self._program.expire(slot, grace_rounds, contract, quorum)
+        return (await self._running.ask(work)).encode()
+
+    async def notice(self, notice: str) -> None:
+        """``AggregatorProgram.notice``."""
+        await self._running.ask(self._program.notice(notice))

@@ -1,74 +1,64 @@
-"""The terms that both parties of a demo agree on, and the files of their keys.
+"""The files of both parties of a demo: keys, and what each wants, like people write them for
+``oracle-vm party run``. The demo makes the keys of both and hands out the paths."""
 
-The demo makes the keys of both; parties that trust nobody agree over the wire (``actors.party``).
-"""
-
-import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any
 
-from actors.config import Config, claim_terms
-from actors.keyfile import create_key, load_key, load_seed
-from protocol.bitcoin.taproot import key_path_script
-from protocol.oracle.config import OracleConfig
-from protocol.settlement.keys import PartyKeys
-from protocol.settlement.party_terms import NONCE_SIZE
-from protocol.settlement.terms import ChainTerms, ContractTerms, PartyTerms, Role
+import msgspec
 
-COINBASE_MATURITY: Final = 100
-FUNDS_HEIGHT: Final = 2 + COINBASE_MATURITY
-"""Where both parties of a new regtest chain have coins that they may spend: a coinbase each."""
-
-SPARE_FEERATE: Final = 5
-"""Bonds and outputs are sized for so many times the fee rate."""
+from actors.config import CHAIN_SOCKET
+from actors.demo_config import Config
+from actors.keyfile import create_key
+from actors.network_files import table
+from actors.party_config import load_party
+from actors.ports import free_ports
+from protocol.settlement.terms import Role
 
 
-@dataclass(frozen=True, slots=True)
-class Custody:
-    """The files of one party's keys: of its wallet, and the seed of its keys in the contract."""
+def write_parties(
+    folder: Path, config: Config, chain: Path, network: Path, liar: Role | None
+) -> None:
+    """``holder.toml`` and ``writer.toml`` in ``folder``, and a folder of each with its keys.
 
-    wallet: Path
-    seed: Path
+    ``chain`` is the coordinator's folder, ``network`` the oracles' network file. A ``liar`` claims
+    alone, at once; without one both close together. ConfigError names a field that makes no sense.
+    """
+    publics = {
+        (role, name): create_key(folder / role.value / f"{name}.key").public
+        for role in Role
+        for name in ("identity", "wallet")
+    }
+    (port,) = free_ports(1)
+    for role in Role:
+        name, is_holder = role.value, role is Role.HOLDER
+        party: dict[str, Any] = {
+            "role": name,
+            "folder": name,
+            "chain": str(chain / CHAIN_SOCKET),
+            "depth": config.dispute.confirmations,
+        }
+        peer = {"identity_key": publics[role.other, "identity"].hex()}
+        if is_holder:
+            party["listen"] = f"127.0.0.1:{port}"
+        else:
+            peer["url"] = f"ws://127.0.0.1:{port}"
+        tables: dict[str, Mapping[str, Any]] = {
+            "party": party,
+            "keys": {"identity": f"{name}/identity.key", "wallet": f"{name}/wallet.key"},
+            "peer": peer,
+            "oracles": {"network": str(network)},
+            "close": _closing(role, liar),
+            "terms": msgspec.to_builtins(config.offer),
+        }
+        file = folder / f"{name}.toml"
+        file.write_text("\n".join(table(f"[{head}]", fields) for head, fields in tables.items()))
+        load_party(file)
 
-    @classmethod
-    def create(cls, folder: Path, role: Role) -> Self:
-        """New ones in ``folder``."""
-        custody = cls(folder / f"{role.value}.key", folder / f"{role.value}.seed")
-        create_key(custody.wallet)
-        create_key(custody.seed)
-        return custody
 
-    def terms(self) -> PartyTerms:
-        """What this party brings to a new contract."""
-        keys = PartyKeys(load_seed(self.seed))
-        return PartyTerms(
-            key=keys.key.public,
-            prover_key=keys.prover_key.public,
-            challenger_key=keys.challenger_key.public,
-            script=key_path_script(load_key(self.wallet).public),
-            nonce=secrets.token_bytes(NONCE_SIZE),
-        )
-
-
-def agree(
-    config: Config, oracles: OracleConfig, feed_id: bytes, custody: Mapping[Role, Custody]
-) -> ContractTerms:
-    """The contract of ``config`` on a new regtest chain; TermsError for one that makes no sense."""
-    option, proving = config.option, config.proving
-    return ContractTerms(
-        claim=claim_terms(option, oracles, feed_id),
-        holder=custody[Role.HOLDER].terms(),
-        writer=custody[Role.WRITER].terms(),
-        chain=ChainTerms(
-            premium_sats=option.premium_sats,
-            bond_sats=option.bond_sats,
-            feerate_sat_vb=option.fee_rate,
-            max_feerate_sat_vb=SPARE_FEERATE * option.fee_rate,
-            expiry_height=FUNDS_HEIGHT + 1,
-            refund_height=FUNDS_HEIGHT + option.refund_blocks,
-            log4_steps=proving.log4_steps,
-            width=proving.width,
-        ),
-    )
+def _closing(role: Role, liar: Role | None) -> dict[str, Any]:
+    if role is liar:
+        return {"cooperate": "never", "claim_after_s": 0, "claim_after_blocks": 0}
+    if liar is None and role is Role.HOLDER:
+        return {"cooperate": "offer"}
+    return {"cooperate": "answer"}

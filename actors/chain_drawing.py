@@ -1,7 +1,8 @@
 """A contract as a tree of steps: what spent what, what may come next, and since or from when.
 
-It knows no names. Steps are the pre-signed moves of a graph and whatever else its locks allow, so a
-longer graph draws itself.
+Steps are the pre-signed moves of a graph and whatever else its locks allow. Leaves that lead to one
+transaction, and those that one party takes alone for a reason of the same kind, are one step. What
+would follow in a dispute is only counted until somebody takes the step before it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,8 @@ class _Place:
     txid: bytes
     state: State
     height: int | None
+    disputed: bool = False
+    """Whether it lies behind a challenge."""
 
 
 def draw(graph: Graph, chain: Chain) -> Step:
@@ -82,6 +85,7 @@ class _Artist:
         self._graph = graph
         self._chain = chain
         self._height = chain.height
+        self._moves = {way.name: move for move, number, way in graph.ways() if number == 0}
 
     def fund(self) -> Step:
         contract, fund_id = self._graph.contract, bytes(self._graph.fund.hash)
@@ -106,32 +110,45 @@ class _Artist:
         for _, run in groupby(numbered, lambda one: [path.name for path in one[1].paths]):
             outputs = list(run)
             spends = [self._spend(place, n, lock) for n, lock in outputs]
-            steps += [self._step(place, outputs, spends, path) for path in outputs[0][1].paths]
+            steps += [
+                self._step(place, outputs, spends, name, ways)
+                for name, ways in self._alike(outputs[0][1])
+            ]
         return tuple(steps)
+
+    def _alike(self, lock: Lock) -> list[tuple[str, list[SpendPath]]]:
+        """The ways out of an output by the name of their step, in order."""
+        found: dict[str, list[SpendPath]] = {}
+        for way in lock.paths:
+            move = self._moves.get(way.name)
+            found.setdefault(_kind(way.name) if move is None else move.name, []).append(way)
+        return list(found.items())
 
     def _step(
         self,
         place: _Place,
         outputs: Sequence[tuple[int, Lock]],
         spends: Sequence[tuple[str, Seen | None]],
-        path: SpendPath,
+        name: str,
+        ways: Sequence[SpendPath],
     ) -> Step:
-        move = self._graph.moves.get(path.name)
-        if move is not None and (move.spends != place.name or len(outputs) > 1):
-            move = None
-        taken = [one for name, one in spends if one is not None and name == path.name]
+        move, path = self._moves.get(ways[0].name), ways[0]
+        names = {way.name for way in ways}
+        taken = [one for spent, one in spends if one is not None and spent in names]
         seen = tuple({txid(one.tx): one for one in taken}.values())
         state = _state_of(seen) or self._open(place, path, any(one is None for _, one in spends))
         notes = [f"{len(outputs)} outputs"] if len(outputs) > 1 else []
+        if len(ways) > 1:
+            notes.append(f"one of {len(ways)} leaves")
         if taken and len(outputs) > 1:
             notes.append(f"{len(taken)} of them taken")
         then: tuple[Step, ...] = ()
         if move is not None:
             notes += self._facts(move, bool(seen))
-            below = _Place(move.name, txid(move.tx), state, seen[0].height if seen else None)
-            then = self._below(below, move.locks)
+            then, more = self._behind(place, move, state, seen)
+            notes += more
         return Step(
-            path.name,
+            name,
             state,
             self._held(place, outputs, move),
             self._when(place, path, state),
@@ -139,6 +156,24 @@ class _Artist:
             seen,
             then,
         )
+
+    def _behind(
+        self, place: _Place, move: Move, state: State, seen: Sequence[Seen]
+    ) -> tuple[tuple[Step, ...], list[str]]:
+        """The steps behind a move, or how many transactions of a dispute would be."""
+        disputed = place.disputed or _kind(move.name).endswith(":CHALLENGE")
+        if disputed and not seen:
+            behind = self._count(move)
+            if behind or state is State.GONE:
+                return (), [f"{behind} more transactions behind it"] if behind else []
+        height = seen[0].height if seen else None
+        below = _Place(move.name, txid(move.tx), state, height, disputed)
+        return self._below(below, move.locks), []
+
+    def _count(self, move: Move) -> int:
+        """The moves behind ``move``."""
+        children = [child for child in self._graph.moves.values() if child.spends == move.name]
+        return len(children) + sum(map(self._count, children))
 
     def _spend(self, place: _Place, n: int, lock: Lock) -> tuple[str, Seen | None]:
         """Which way an output was spent, and by what; ("", None) while it is not."""
@@ -151,8 +186,8 @@ class _Artist:
         index = next(i for i, vin in enumerate(found.tx.vin) if vin.prevout == point)
         stack = witness_stack(found.tx, index)
         code = stack[-2] if len(stack) > 1 else b""
-        names = [path.name for path in lock.paths if path.leaf.script == code]
-        name = names[0] if names else lock.paths[0].name  # by key path, the first way's other form
+        path = lock.spent_by(code) or lock.paths[0]  # by key path, the first way's other form
+        name = path.name
         return name, self._seen(name, found.tx, found.txid)
 
     def _seen(self, name: str, tx: CTransaction, known: bytes) -> Seen:
@@ -190,7 +225,7 @@ class _Artist:
 
     def _held(self, place: _Place, outputs: Sequence[tuple[int, Lock]], move: Move | None) -> int:
         if move is not None:
-            return int(move.spent.nValue)
+            return sum(int(out.nValue) for out in move.spent)
         if place.name == FUND:
             return self._graph.contract.value_sats
         tx = self._graph.moves[place.name].tx
@@ -217,6 +252,13 @@ def _state_of(seen: Sequence[Seen]) -> State | None:
     if not seen:
         return None
     return State.WAITING if any(one.height is None for one in seen) else State.CONFIRMED
+
+
+def _kind(name: str) -> str:
+    """The step of what one party takes alone: of VERDICT and REFUTE the leaf is left out."""
+    side, _, what = name.partition(":")
+    kind, _, _ = what.partition("_")
+    return f"{side}:{kind}" if kind in ("VERDICT", "REFUTE") else name
 
 
 MARKS: Final = {

@@ -76,7 +76,7 @@ def contract_row(chain: Chain, graph: Graph) -> ContractRow:
     """One contract: its transactions on the chain, each followed by the child that pays for it."""
     rows = [row for tx in contract_txs(graph, chain) for row in (tx, *_bump(tx, graph, chain))]
     # Whether a claim is false is for who checks claims: here it is just one.
-    stage = stage_of(position_of(graph, chain), depth=1, false_claim=False) or Stage.SIGNED
+    stage = stage_of(position_of(graph, chain), depth=1) or Stage.SIGNED
     return ContractRow(
         graph.contract.id.hex(),
         stage.value,
@@ -86,14 +86,13 @@ def contract_row(chain: Chain, graph: Graph) -> ContractRow:
 
 
 def title_of(graph: Graph, name: str) -> str:
-    """A transaction in words: "KICKOFF of 12ab34cd by the holder". Who reveals something in it
-    made it; of others only the direction is known: "SETTLE of 12ab34cd in the holder's claim"."""
+    """A transaction in words: "KICKOFF of 12ab34cd by the holder"; of what either may broadcast
+    only the direction is known: "SETTLE of 12ab34cd in the holder's claim"."""
     *above, plain = name.split(":")
     words = f"{plain} of {graph.contract.id.hex()[:8]}"
     move = graph.moves.get(name)
-    makers = {label.role for label in move.messages} if move is not None else set()
-    if len(makers) == 1:
-        return f"{words} by the {makers.pop()}"
+    if move is not None and move.payer is not None:
+        return f"{words} by the {move.payer.value}"
     return f"{words} in the {above[0]}'s claim" if above else words
 
 

@@ -14,6 +14,12 @@ from protocol.errors import ProtocolError
 from riscv_vm.image import ImageError
 
 COMMANDS: Final = {
+    "up": "actors.local.commands:up",
+    "status": "actors.local.commands:status",
+    "logs": "actors.local.commands:logs",
+    "down": "actors.local.commands:down",
+    "faucet": "actors.local.commands:faucet",
+    "mine": "actors.local.commands:mine",
     "demo": "actors.demo_command:demo",
     "oracle": "actors.node_commands:oracle",
     "aggregator": "actors.node_commands:aggregator",
@@ -23,7 +29,12 @@ COMMANDS: Final = {
     "chain": "actors.chain_commands:chain",
     "party": "actors.party_commands:party",
     "contract": "actors.contract_commands:contract",
+    "watchtower": "actors.watchtower_commands:watchtower",
+    "challenger": "actors.watchtower_commands:watchtower",
+    "dispute": "actors.dispute_commands:dispute",
+    "audit": "actors.audit_command:audit_command",
     "quote": "actors.quote_command:quote",
+    "api": "actors.api_command:api",
     "feeds": "actors.feed_commands:feeds",
     "vm": "actors.vm_commands:vm",
     "config": "actors.demo_command:config_app",

@@ -37,15 +37,17 @@ class SimulatedClock:
         """Milliseconds since 1970 on this clock."""
         if self._released_ns is None:
             try:
-                self._released_ns = int(self._file.read_text())
+                released, start = self._file.read_text().split()
             except FileNotFoundError:
                 return UnixMs(self._start_ms)
+            self._released_ns, self._start_ms = int(released), int(start)
         return UnixMs(self._start_ms + (_real_ns() - self._released_ns) // 1_000_000)
 
-    def release(self) -> None:
-        """Start the clock, for every process that reads it."""
+    def release(self, at_ms: int | None = None) -> None:
+        """Start the clock, for every process that reads it; ``at_ms`` skips the time until then."""
+        start = self._start_ms if at_ms is None else at_ms
         draft = self._file.with_suffix(".draft")
-        draft.write_text(str(_real_ns()))
+        draft.write_text(f"{_real_ns()} {start}")
         draft.replace(self._file)
 
 

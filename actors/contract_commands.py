@@ -14,8 +14,9 @@ from actors.contract_demo import WATCHED, ContractDemo
 from actors.contract_report import show
 from actors.contract_setting import Ending, Setting
 from actors.contract_terms import show_terms, stand_in
-from actors.contract_transfer import export_contract, import_contract
+from actors.contract_transfer import export_contract, export_for_tower, import_contract
 from actors.party_config import load_party
+from actors.sealed_seed import read_passphrase
 from actors.terminal import Announcer, new_folder
 from protocol.errors import ConfigError, ProtocolError
 from protocol.settlement.terms import contract_id
@@ -34,6 +35,9 @@ WIDTH = 110
 def demo(
     path: Annotated[Ending, typer.Option(help="How it ends.")] = Ending.COOPERATIVE,
     payout: Annotated[int | None, typer.Option(help="Units that the holder is paid.")] = None,
+    lie: Annotated[
+        str | None, typer.Option(help="What a liar's path tells; `dispute list` names all.")
+    ] = None,
     backend: Annotated[str, typer.Option(help="kernel or bitcoind.")] = "kernel",
     folder: Annotated[
         Path | None,
@@ -43,7 +47,7 @@ def demo(
 ) -> None:
     """One contract from terms to the last satoshi: two party processes on one Bitcoin node."""
     with new_folder(folder) as place, Announcer() as announce:
-        run = ContractDemo(path, payout, backend, place, announce)
+        run = ContractDemo(path, payout, backend, place, announce, lie)
         try:
             run.run()
         except (ProtocolError, TimeoutError) as error:
@@ -93,12 +97,20 @@ def export(
     watch: Annotated[
         bool, typer.Option("--watch", help="Without any secret: for `chain` and watchers.")
     ] = False,
+    tower: Annotated[
+        bool, typer.Option("--tower", help="With the keys of answers only: for a watchtower.")
+    ] = False,
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """One file with terms, pre-signed transactions and encrypted keys: whoever loses the machine
     goes on with it."""
-    passphrase = None if watch else _passphrase(passphrase_file, confirm=True)
-    data = export_contract(party, passphrase)
+    if watch and tower:
+        raise ConfigError("--watch or --tower: name one of them")
+    if watch:
+        data = export_contract(party, None)
+    else:
+        passphrase = _passphrase(passphrase_file, confirm=True)
+        data = (export_for_tower if tower else export_contract)(party, passphrase)
     try:
         with out.open("xb") as file:
             file.write(data)
@@ -128,11 +140,7 @@ def _passphrase(file: Path | None, *, confirm: bool = False) -> str:
     """From the first line of a file, or typed by a person."""
     if file is None:
         return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm))
-    try:
-        lines = file.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--passphrase-file {file}: cannot be read ({error})") from None
-    return lines[0] if lines else ""
+    return read_passphrase(file)
 
 
 def _console() -> Console:

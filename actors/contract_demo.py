@@ -19,7 +19,10 @@ from actors.contract_report import ContractReport
 from actors.contract_setting import DAY_ROUNDS, FUNDS_HEIGHT, Ending, Setting
 from actors.contract_transfer import export_contract
 from actors.contract_txs import TxRow
+from actors.party_lie import require_lie
+from actors.report import DisputeReport
 from protocol.bitcoin.address import REGTEST, decode_address
+from protocol.dispute.claim import Party
 from protocol.errors import ChainError, ConfigError
 from protocol.options.payoff import units_max
 from protocol.oracle.exercise import LEAD_MIN_MS, ExerciseNotice, check_notice
@@ -40,8 +43,9 @@ Status = dict[Role, dict[str, Any]]
 class ContractDemo:
     """One run in ``folder``, which must be empty. ``announce`` hears each stage as it begins.
 
-    ``units`` is the payout to arrive at, None for that of a price of 40,000. ConfigError for one
-    that this contract cannot pay.
+    ``units`` is the payout to arrive at, None for that of a price of 40,000; ``lie`` what the liar
+    of ``ending`` tells, None for that of LIES. ConfigError for what this contract cannot pay, or
+    nobody can tell on this path.
     """
 
     def __init__(
@@ -51,8 +55,11 @@ class ContractDemo:
         backend: str,
         folder: Path,
         announce: Callable[[str], None],
+        lie: str | None = None,
     ) -> None:
-        self.setting = Setting.create(folder, ending)
+        if lie is not None:
+            _require_lie(ending, lie)
+        self.setting = Setting.create(folder, ending, lie)
         if units is not None:
             _require_payable(self.setting.claim, ending, units)
         self._ending = ending
@@ -168,12 +175,35 @@ class ContractDemo:
         report.end = status[Role.HOLDER]["outcome"]
         report.txs = [TxRow(**row) for row in self._ask(Role.HOLDER, "transactions")]
         report.blocks = self._chain.height
+        report.dispute = self._dispute()
         books = accounts.close(terms, report.txs, report.units or 0)
         report.balances = {role.value: books.balances[role] for role in Role}
         report.fees = {"miners": books.miners_sats, "left": books.left_sats}
-        ends = {status[role]["outcome"] for role in Role}
-        report.ok = ends == {_END[self._ending]} and books.add_up
-        report.outcome = _OUTCOME[self._ending] if report.ok else _NOT_OK
+        agree = status[Role.WRITER]["outcome"] == report.end
+        report.ok = agree and books.add_up and self._ended_well()
+        report.outcome = self._verdict() if report.ok else _NOT_OK
+
+    def _dispute(self) -> DisputeReport | None:
+        """How the claim fared, by the chain alone."""
+        found = self._ask(Role.HOLDER, "dispute")
+        if found is None:
+            return None
+        (kind,) = self.setting.lies.values() or ("",)
+        return DisputeReport(**(found | {"kind": kind}))
+
+    def _ended_well(self) -> bool:
+        """Whether it ended as this path should: who lied has lost."""
+        expected, dispute, liar = _END.get(self._ending), self.report.dispute, self._ending.liar
+        if liar is None:
+            return self.report.end == expected
+        return dispute is not None and dispute.challenged and dispute.loser == liar.value
+
+    def _verdict(self) -> str:
+        dispute = self.report.dispute
+        if self._ending.liar is None or dispute is None:
+            return _OUTCOME[self._ending]
+        step = "" if dispute.step is None else f" at step {dispute.step:,}: {dispute.instruction}"
+        return f"{_OUTCOME[self._ending]} Leaf {dispute.leaf} decided{step}."
 
     def _leave_for_watchers(self) -> None:
         """What ``oracle-vm chain --dir`` reads to name the contract's transactions."""
@@ -190,6 +220,14 @@ class ContractDemo:
         begin = time.perf_counter()
         yield
         self.report.stages[name] = time.perf_counter() - begin
+
+
+def _require_lie(ending: Ending, lie: str) -> None:
+    """ConfigError if nobody tells ``lie`` on this path."""
+    if ending.liar is None:
+        paths = ", ".join(each.value for each in Ending if each.liar is not None)
+        raise ConfigError(f"--lie {lie}: nobody lies on this path; choose --path {paths}")
+    require_lie(lie, Party.PROVER if ending.liar is ending.prover else Party.CHALLENGER)
 
 
 def _require_payable(claim: ClaimTerms, ending: Ending, units: int) -> None:
@@ -212,6 +250,9 @@ _LAST_STAGE: Final = {
     Ending.CLAIM_WRITER: "the writer claims, the holder sweeps what is its",
     Ending.REFUND: "nobody claims: wait for the refund",
     Ending.AMERICAN: "the holder exercises and claims before expiry",
+    Ending.LIE_HOLDER: "the holder lies, the writer disputes it",
+    Ending.LIE_WRITER: "the writer lies, the holder disputes it",
+    Ending.LIE_CHALLENGE: "the holder claims what is true, the writer disputes it all the same",
 }
 _END: Final = {
     Ending.COOPERATIVE: "CLOSE",
@@ -228,5 +269,8 @@ _OUTCOME: Final = {
     " payout, the writer the rest and the claim fee.",
     Ending.REFUND: "No certificate, no claim: REFUND returned the collateral and both bonds.",
     Ending.AMERICAN: "The holder exercised half a day before expiry and claimed at once.",
+    Ending.LIE_HOLDER: "The holder's claim was false: the writer took the collateral and its bond.",
+    Ending.LIE_WRITER: "The writer's claim was false: the holder took the collateral and its bond.",
+    Ending.LIE_CHALLENGE: "The holder's claim was true and stood: the writer lost its bond.",
 }
 _NOT_OK: Final = "The contract did not end as it should have: see the transactions and the logs."

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.contract_txs import TxRow
-from actors.report import bitcoin, dollars
+from actors.report import DisputeReport, bitcoin, dollars
 
 
 @dataclass(slots=True)
@@ -36,12 +36,14 @@ class ContractReport:
     unit_sats: int = 0
     payout_sats: int | None = None
     end: str = ""
-    """The transaction that ended it: CLOSE, REFUND, ``holder:SETTLE`` or ``writer:SETTLE``."""
+    """The transaction that ended it: CLOSE, REFUND, ``holder:SETTLE``, ``writer:NODE_3`` ..."""
     outcome: str = ""
     txs: list[TxRow] = field(default_factory=list)
     balances: dict[str, Balance] = field(default_factory=dict)
     fees: dict[str, int] = field(default_factory=dict)
     """Where the costs of both parties went: ``miners``, and ``left``, outputs that nobody took."""
+    dispute: DisputeReport | None = None
+    """How the claim fared, wherever there was one."""
     blocks: int = 0
     stages: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
@@ -83,7 +85,23 @@ def _tables(report: ContractReport) -> Iterator[Table]:
         name = tx.name.split(":")[-1]  # one side claims in all of them
         table.add_row(name, tx.txid, f"{tx.vsize:,}", f"{tx.fee:,}", str(tx.height))
     yield table
+    if report.dispute is not None and report.dispute.challenged:
+        yield _dispute(report.dispute)
     yield _balances(report.balances)
+
+
+def _dispute(dispute: DisputeReport) -> Table:
+    lie = f" about the lie '{dispute.kind}'" if dispute.kind else ""
+    table = _table(f"Dispute{lie}", "what", "value")
+    claimed = "nothing whole" if dispute.claimed_sats is None else bitcoin(dispute.claimed_sats)
+    table.add_row("claimed", f"{claimed} by the {dispute.prover}")
+    table.add_row("winner", f"the {dispute.winner}; the {dispute.loser} loses its bond")
+    if dispute.step is not None:
+        table.add_row("step", f"{dispute.step:,}: {dispute.instruction}")
+    table.add_row("decided by", f"leaf {dispute.leaf}, {dispute.txid}")
+    table.add_row("because", dispute.reason)
+    table.add_row("took", f"{dispute.blocks} blocks from KICKOFF on, {dispute.vbytes:,} vB")
+    return table
 
 
 def _balances(balances: dict[str, Balance]) -> Table:

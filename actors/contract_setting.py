@@ -25,13 +25,23 @@ class Ending(StrEnum):
     CLAIM_WRITER = "claim-writer"
     REFUND = "refund"
     AMERICAN = "american"
+    LIE_HOLDER = "lie-holder"
+    LIE_WRITER = "lie-writer"
+    LIE_CHALLENGE = "lie-challenge"
 
     @property
     def prover(self) -> Role | None:
         """Who claims because the other side does not close with it."""
-        if self in (Ending.CLAIM_HOLDER, Ending.AMERICAN):
-            return Role.HOLDER
-        return Role.WRITER if self is Ending.CLAIM_WRITER else None
+        if self in (Ending.CLAIM_WRITER, Ending.LIE_WRITER):
+            return Role.WRITER
+        return None if self in (Ending.COOPERATIVE, Ending.REFUND) else Role.HOLDER
+
+    @property
+    def liar(self) -> Role | None:
+        """Who lies: the prover about its claim, or the other side against a true one."""
+        if self is Ending.LIE_CHALLENGE:
+            return Role.WRITER
+        return self.prover if self in (Ending.LIE_HOLDER, Ending.LIE_WRITER) else None
 
 
 FUNDS_HEIGHT: Final = 102
@@ -43,13 +53,21 @@ TERMS: Final[Mapping[str, Any]] = {
     "quantity_sats": 4 * 10**8,
     "collateral_sats": 4 * 10**8,
     "premium_sats": 5_000_000,
-    "bond_sats": 1_000_000,
+    "bond_sats": 2_500_000,
     "claim_fee_sats": 50_000,
     "expiry_height": FUNDS_HEIGHT + 10,
     "refund_height": FUNDS_HEIGHT + 40,
 }
 """A put on as much as it is covered by: half the strike pays all of it, so that a price exists for
-every number of units; and a unit is worth its sweep."""
+every number of units; and a unit is worth its sweep. A bond pays for a dispute at ten times the
+rate."""
+
+LIES: Final[Mapping[Ending, str]] = {
+    Ending.LIE_HOLDER: "step",
+    Ending.LIE_WRITER: "wrong-opcode",
+    Ending.LIE_CHALLENGE: "challenge",
+}
+"""What is told on each path that ends in a lie (protocol.dispute.lies), unless another is named."""
 
 INSTRUMENT: Final = "BTC-27DEC26-50000-P"
 
@@ -62,10 +80,12 @@ class Setting:
     oracles: DemoOracles
     instrument: str
     claim: ClaimTerms
+    lies: Mapping[Role, str]
+    """What each party that lies tells."""
 
     @classmethod
-    def create(cls, folder: Path, ending: Ending, **terms: Any) -> Self:
-        """New files in ``folder``; ``terms`` replace some of ``TERMS``."""
+    def create(cls, folder: Path, ending: Ending, lie: str | None = None, **terms: Any) -> Self:
+        """New files in ``folder``; ``terms`` replace some of ``TERMS``, ``lie`` the path's own."""
         is_american = ending is Ending.AMERICAN
         settings = {"quorum": 3 if is_american else 2, "faults": 1}
         oracles = DemoOracles.create(folder / "oracles", settings)
@@ -84,7 +104,8 @@ class Setting:
             text = "\n".join(_table(name, fields) for name, fields in tables.items())
             (folder / f"{role.value}.toml").write_text(text)
         claim = load_party(folder / "holder.toml").claim
-        return cls(folder, oracles, offer["instrument"], claim)
+        lies = {} if ending.liar is None else {ending.liar: lie or LIES[ending]}
+        return cls(folder, oracles, offer["instrument"], claim, lies)
 
     @property
     def socket(self) -> Path:
@@ -97,12 +118,14 @@ class Setting:
         serve = ("chain", "serve", "--dir", str(chain), "--backend", backend)
         return [
             Program("chain", serve, self.folder / "chain.log"),
-            *(self._party(role.value) for role in Role),
+            *map(self._party, Role),
         ]
 
-    def _party(self, name: str) -> Program:
+    def _party(self, role: Role) -> Program:
+        name = role.value
         file = self.folder / f"{name}.toml"
-        command = ("party", "run", "--role", name, "--config", str(file))
+        lie = ("--lie", self.lies[role]) if role in self.lies else ()
+        command = ("party", "run", "--role", name, "--config", str(file), *lie)
         return Program(name, command, self.folder / f"{name}.log", self.folder / name / CONTROL)
 
 

@@ -1,6 +1,7 @@
 """The terms of a contract in words: who gets what, what it costs, and when things happen."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,7 @@ from protocol.options.instrument import KnockOut, OptionKind
 from protocol.options.payoff import Payoff, units_max
 from protocol.settlement.contract import Contract
 from protocol.settlement.keys import PartyKeys
-from protocol.settlement.move import ANCHOR_SATS, Move
+from protocol.settlement.move import ANCHOR_SATS
 from protocol.settlement.party_terms import NONCE_SIZE
 from protocol.settlement.terms import (
     ChainTerms,
@@ -25,6 +26,7 @@ from protocol.settlement.terms import (
 )
 
 BLOCK_MINUTES: Final = 10
+_CLAIM: Final = ("INPUT_", "KICKOFF")
 _STAND_IN: Final = "btcfi/stand-in/v1"
 
 
@@ -56,8 +58,14 @@ def steps(contract: Contract) -> Iterator[Step]:
     fee = contract.close_fee_sats
     yield Step("CLOSE", fee // rate, fee, "both, from the reserve")
     for move in contract.moves.values():
-        payer = f"{move.prover.value}, from its bond" if move.messages and move.prover else ""
-        yield Step(move.name, move.widest_vsize, move.fee_sats, payer or "both, from the reserve")
+        yield Step(move.name, move.widest_vsize, move.fee_sats, _paid_by(move.name))
+
+
+def _paid_by(name: str) -> str:
+    side, _, field = name.partition(":")
+    if field in ("", "SETTLE"):
+        return "both, from the reserve"
+    return f"{side}, from its bond" if field.startswith(_CLAIM) else "who loses the dispute"
 
 
 def show_terms(contract: Contract, instrument: str, console: Console) -> None:
@@ -66,8 +74,8 @@ def show_terms(contract: Contract, instrument: str, console: Console) -> None:
     console.print(f"{instrument}: {payoff_words(terms.claim.payoff)}", highlight=False)
     for sentence in _rules(terms):
         console.print(sentence, highlight=False)
-    for table in (_amounts(contract), _clock(contract), _transactions(contract)):
-        console.print(table)
+    for table in (_amounts, _clock, _disputes, _transactions):
+        console.print(table(contract))
 
 
 def payoff_words(payoff: Payoff) -> str:
@@ -120,7 +128,7 @@ def _amounts(contract: Contract) -> Table:
     for name, holder, writer in (
         ("collateral, locked", 0, terms.claim.collateral_sats),
         ("premium, holder to writer", chain.premium_sats, 0),
-        ("bond, comes back less what a claim costs", chain.bond_sats, chain.bond_sats),
+        ("bond, the other's if this side lies or stays silent", chain.bond_sats, chain.bond_sats),
         (
             "reserve for the last transaction's fee",
             contract.reserve_sats // 2,
@@ -136,32 +144,60 @@ def _clock(contract: Contract) -> Table:
     terms = contract.terms
     chain = terms.chain
     early = ", or the holder earlier by exercising" if terms.claim.is_american else ""
-    moves = sum(move.prover is Role.HOLDER and bool(move.messages) for move in _moves(contract))
-    total = (moves - 1) * chain.move_window + chain.challenge_window + chain.sweep_delay
+    claim = sum(name.partition(":")[2].startswith(_CLAIM) for name in contract.moves) // len(Role)
+    total = (claim - 1) * chain.move_window + chain.challenge_window + chain.sweep_delay
+    dispute = max(course.clock_blocks for course in contract.courses.values())
     table = _table("Clock, a block is about ten minutes", "what", "blocks", "about")
     table.add_row(f"either may claim{early}", f"from {chain.expiry_height:,}", "")
     table.add_row("REFUND, if nobody has claimed", f"from {chain.refund_height:,}", "")
     for what, blocks in (
-        ("for each further move of a claim, or the other side takes all", chain.move_window),
-        ("from KICKOFF to SETTLE", chain.challenge_window),
+        ("for each further move of a claim or dispute, or the other side wins", chain.move_window),
+        ("to challenge a claim, to show its fault, to refute an assertion", chain.challenge_window),
         ("from SETTLE until the claiming side may sweep its bits", chain.sweep_delay),
         ("a whole claim that nobody challenges, at most", total),
+        ("a dispute from KICKOFF on, at most", dispute),
     ):
         table.add_row(what, f"{blocks:,}", _hours(blocks))
     return table
 
 
-def _transactions(contract: Contract) -> Table:
-    rate = contract.terms.chain.feerate_sat_vb
-    title = f"Transactions at {rate} sat/vB, each but CLOSE with an anchor of {ANCHOR_SATS} sats"
-    table = _table(title, "name", "vB", "fee", "paid by")
-    for step in steps(contract):
-        table.add_row(step.name, f"{step.vsize:,}", f"{step.fee_sats:,}", step.paid_by)
+def _disputes(contract: Contract) -> Table:
+    """What a dispute takes, from the pot: who loses it pays all."""
+    chain = contract.terms.chain
+    rates = (chain.feerate_sat_vb, chain.max_feerate_sat_vb)
+    columns = (f"sats at {rate} sat/vB" for rate in rates)
+    table = _table("A dispute about a claim of the holder", "what", "vB", *columns)
+    costs = contract.costs(Role.HOLDER)
+    for what, cost in (
+        ("all moves of the side that claims", costs.prover),
+        ("the other side's, a usual fault", costs.challenger),
+        ("the other side's, at worst", costs.challenger_worst),
+        ("against a false accusation", costs.refute),
+    ):
+        table.add_row(what, f"{cost.vbytes:,}", *(f"{cost.sats(rate):,}" for rate in rates))
     return table
 
 
-def _moves(contract: Contract) -> list[Move]:
-    return list(contract.moves.values())
+def _transactions(contract: Contract) -> Table:
+    """One row for those of a dispute's rounds that differ in their numbers alone."""
+    rate = contract.terms.chain.feerate_sat_vb
+    title = f"Transactions at {rate} sat/vB, each but CLOSE with an anchor of {ANCHOR_SATS} sats"
+    table = _table(title, "name", "vB", "fee", "paid by")
+    kinds: dict[str, list[Step]] = {}
+    for step in steps(contract):
+        kinds.setdefault(re.sub(r"_\d+$", "", step.name), []).append(step)
+    for alike in kinds.values():
+        first, last = alike[0], alike[-1]
+        name = first.name if len(alike) == 1 else f"{first.name} .. {last.name.rpartition('_')[2]}"
+        sizes, fees = sorted({s.vsize for s in alike}), sorted({s.fee_sats for s in alike})
+        table.add_row(name, _span(sizes), _span(fees), first.paid_by)
+    return table
+
+
+def _span(values: Sequence[int]) -> str:
+    """The least and the most of sorted values."""
+    ends = dict.fromkeys((values[0], values[-1]))
+    return " - ".join(f"{value:,}" for value in ends)
 
 
 def _seat(keys: PartyKeys) -> PartyTerms:

@@ -1,12 +1,12 @@
 """A contract from one machine to another: out of a party's folder into a file, and back."""
 
 import shutil
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from actors.chain_contracts import read_contract
 from actors.config import Chain
-from actors.keyfile import load_seed
 from actors.party_folder import SEED, PartyFolder
 from actors.sealed_seed import seal, unseal
 from protocol.errors import ConfigError, TermsError
@@ -14,6 +14,7 @@ from protocol.settlement.contract_file import ContractFile, restore
 from protocol.settlement.keys import PartyKeys
 from protocol.settlement.record import Facts
 from protocol.settlement.terms import Role
+from protocol.settlement.tower import tower_file
 
 
 def export_contract(party: Path, passphrase: str | None) -> bytes:
@@ -23,14 +24,28 @@ def export_contract(party: Path, passphrase: str | None) -> bytes:
     ConfigError or GuardError for a folder that is none or is in use, TermsError before the contract
     is signed.
     """
+    with _opened(party) as (folder, file):
+        if passphrase is None:
+            return file.public().encode()
+        return file.seal(seal(folder.seed, passphrase, file.bound)).encode()
+
+
+def export_for_tower(party: Path, passphrase: str) -> bytes:
+    """The file of a party's folder for its watchtower: the one secret in it is ``tower_seed``.
+    Errors as ``export_contract``."""
+    with _opened(party) as (folder, file):
+        file = tower_file(file)
+        return file.seal(seal(folder.keys.tower_seed, passphrase, file.bound)).encode()
+
+
+@contextmanager
+def _opened(party: Path) -> Iterator[tuple[PartyFolder, ContractFile]]:
+    """The folder and its file, the seed not sealed in."""
     if not (party / SEED).exists():
         raise ConfigError(f"--party {party}: no party's folder; it holds {SEED}")
     with closing(PartyFolder.open(party)) as folder:
-        facts = Facts.of(folder.records)
-        file = ContractFile.of(_role(facts, folder.keys), folder.keys, facts, folder.guard.get)
-        if passphrase is None:
-            return file.public().encode()
-        return file.seal(seal(load_seed(party / SEED), passphrase, file.bound)).encode()
+        facts, keys = Facts.of(folder.records), folder.keys
+        yield folder, ContractFile.of(_role(facts, keys), keys, facts, folder.guard.get)
 
 
 def import_contract(source: Path, party: Path, passphrase: str, chain: Chain) -> ContractFile:

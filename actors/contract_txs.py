@@ -9,7 +9,7 @@ from bitcoin.core import CTransaction
 from actors.config import Chain
 from protocol.bitcoin.tx import hash_hex, outpoint, txid, vsize
 from protocol.settlement.graph import Graph
-from protocol.settlement.reading import move_of, name_of
+from protocol.settlement.reading import name_of
 
 
 @dataclass(slots=True)
@@ -59,5 +59,5 @@ def _locked(graph: Graph, tx: CTransaction) -> Iterator[int]:
     if txid(tx) == bytes(graph.fund.hash):
         yield int(graph.fund.n)
         return
-    move = move_of(graph, tx)
-    yield from range(0 if move is None else len(move.locks))
+    name = graph.names.get(txid(tx))
+    yield from range(0 if name is None else len(graph.moves[name].locks))

@@ -63,9 +63,7 @@ def write_network(folder: Path, layout: Layout) -> None:
     left, if it cannot be or makes no sense."""
     _check_names(layout.names)
     with _new_folder(folder) as draft:
-        tables = [
-            _table("[network]", {**SETTINGS, **_quorum(len(layout.names)), **layout.settings})
-        ]
+        tables = [table("[network]", {**SETTINGS, **_quorum(len(layout.names)), **layout.settings})]
         for index, name in enumerate(layout.names):
             port = layout.ports[1 + index]
             held = create_keys(draft / "keys" / name, "oracle")
@@ -100,14 +98,14 @@ def oracle_entry(name: str, url: str, held: Mapping[str, SecretKey]) -> str:
     for purpose in ("oracle", "identity"):
         fields[f"{purpose}_key"] = held[purpose].public.hex()
         fields[f"{purpose}_proof"] = _proof(purpose, name, held[purpose])
-    return _table("[[oracle]]", fields)
+    return table("[[oracle]]", fields)
 
 
 def aggregator_entry(url: str, held: Mapping[str, SecretKey]) -> str:
     """The ``[aggregator]`` table of a network file."""
     key = held["identity"]
     proof = _proof("identity", AGGREGATOR_NAME, key)
-    return _table("[aggregator]", {"url": url, "identity_key": key.public.hex(), "proof": proof})
+    return table("[aggregator]", {"url": url, "identity_key": key.public.hex(), "proof": proof})
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -141,17 +139,18 @@ def _write_operator(
     if role == "oracle" and layout.exchanges:
         node["exchange"] = layout.exchanges[index % len(layout.exchanges)]
     keys = {purpose: f"keys/{name}/{key_file(purpose)}" for purpose in PURPOSES[role]}
-    tables = [_table("[node]", node), _table("[keys]", keys)]
+    tables = [table("[node]", node), table("[keys]", keys)]
     if role == "oracle":
         live = {venue: urls for venue, urls in layout.venues.items() if isinstance(urls, str)}
-        tables.append(_table("[venues]", live))
+        tables.append(table("[venues]", live))
         for venue, urls in layout.venues.items():
             if not isinstance(urls, str):
-                tables.append(_table(f"[venues.{_value(venue)}]", urls))
+                tables.append(table(f"[venues.{_value(venue)}]", urls))
     (folder / f"{name}.toml").write_text("\n".join(tables))
 
 
-def _table(head: str, fields: Mapping[str, Any]) -> str:
+def table(head: str, fields: Mapping[str, Any]) -> str:
+    """A table of a TOML file, its head with brackets; texts, numbers, truths and lists of them."""
     return "\n".join([head, *(f"{key} = {_value(value)}" for key, value in fields.items()), ""])
 
 

@@ -286,7 +286,8 @@ class Oracle:
 
     def __init__(self, operator_file: Path, clock: Clock) -> None:
         self._program = OracleProgram(load_operator(operator_file), clock)
-        self._running = Running(self._program)
+        operator = self._program.operator
+        self._running = Running(self._program, operator.folder, operator.log)
 
     async def pid(self) -> int:
         """The operating system's process id."""
@@ -299,3 +300,7 @@ class Oracle:
     async def sight(self, round_id: int) -> Sight | None:
         """What this oracle signed for a round, if it has."""
         return self._program.sights.get(round_id)
+
+    async def exercised(self, contract: bytes) -> int | None:
+        """The round in which it settles the contract of that id; None while nothing is decided."""
+        return self._program.signer.notices.exercise_round(contract)

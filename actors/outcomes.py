@@ -1,14 +1,14 @@
 """What became of a call to an actor, as a value: the only names of ray.exceptions.
 
 A call is answered, refused (the actor raised one of our errors) or lost (dead or late: it may have
-acted or not). Nothing here retries.
+acted or not). Only ``insist`` repeats a call.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -17,6 +17,9 @@ from protocol.errors import ProtocolError
 from riscv_vm.image import ImageError
 
 T = TypeVar("T")
+
+RETRY_S: Final = 0.05
+"""Between two calls to an actor that is being started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,19 @@ def value(call: Any, deadline_s: float) -> Any:
     if isinstance(outcome, Refused):
         raise outcome.error
     raise TimeoutError(outcome.reason)
+
+
+def insist(ask: Callable[[], Any], deadline_s: float) -> Any:
+    """The value of a call that may be repeated: ``ask()`` makes it, again while its actor is being
+    started again. Raises its refusal, TimeoutError if all are lost."""
+    end = time.monotonic() + deadline_s
+    while isinstance(outcome := fetch(ask(), deadline_s), Lost):
+        if time.monotonic() > end:
+            raise TimeoutError(outcome.reason)
+        time.sleep(RETRY_S)
+    if isinstance(outcome, Refused):
+        raise outcome.error
+    return outcome.value
 
 
 def first_done(calls: list[Any], deadline_s: float) -> Any | None:

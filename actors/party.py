@@ -1,64 +1,51 @@
-"""One side of one contract as a process: a pure ``Party`` with its disk, chain, peer and prover.
+"""One side of one contract as a process: a pure ``Party`` with its disk, chain, peer and machine.
 
-    loop      the peer's frames, the control socket, timers; they only hand work to the thread
-    thread    the party: rules, fsync, the chain's calls. One thread, so that work has one order
-    prover    the machine's run, beside both
-
-What the party wants kept is on disk before anything later in its list is said or broadcast. It is
-made of its journal alone: if one thing of a list cannot be done the rest is dropped, and a party
-made anew decides what is to do.
+loop      the peer's frames, the control socket, timers; they only hand work to the thread
+thread    the party: rules, fsync, the chain's calls. One thread, so that work has one order
+prover    the machine's runs, beside both
 """
 
 import asyncio
 import logging
 import secrets
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from itertools import count
 from typing import Any, Final, TypeVar
 
-from bitcoin.core import CTransaction
-
 from actors.clock import Clock
 from actors.config import Wallet, open_chain
 from actors.control import Control
 from actors.keyfile import load_keys
 from actors.logs import event
-from actors.party_bump import bump
 from actors.party_config import ADDRESSES, PartyConfig
 from actors.party_control import PartyControl
+from actors.party_core import NOTHING, PartyCore, Work
 from actors.party_folder import CONTROL, PartyFolder
 from actors.party_prover import PartyProver
 from actors.party_wallet import KeyWallet, PartyWallet, PsbtWallet
 from actors.transport import Transport
 from actors.transport_options import Host, Limits
-from protocol.bitcoin.tx import hash_hex, txid
-from protocol.errors import ChainError, GuardError, ProtocolError, ScriptError
+from protocol.dispute.sides import HONEST, Strategy
+from protocol.errors import ChainError, GuardError, ProtocolError
 from protocol.settlement.claim import Claim
 from protocol.settlement.messages import (
-    Broadcast,
-    Bump,
     Effect,
-    Keep,
     Message,
     NeedCoins,
-    Note,
     Prove,
+    Retrace,
     Say,
     SignCoins,
 )
 from protocol.settlement.party import Party
 from protocol.settlement.policy import Policy
-from protocol.settlement.terms import Role
+from protocol.settlement.terms import ContractTerms, Role
 
 LOOK_S: Final = 0.5
 """How often the party looks at the chain although nothing changed there."""
 LIMITS: Final = Limits(frames_per_s=200, retry_cap_s=0.5)
-
-Work = Callable[[Party, int], Sequence[Effect]]
-"""A call of the party, at a unix time in ms."""
 
 T = TypeVar("T")
 
@@ -66,27 +53,36 @@ log = logging.getLogger(__name__)
 
 
 class PartyProgram:
-    """A party with everything that it owns. ``clock`` is real time except in tests."""
+    """A party with everything that it owns. ``clock`` is real time except in tests; ``strategy``
+    is where a liar differs, ``prover`` who runs the machine for it."""
 
-    def __init__(self, config: PartyConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: PartyConfig,
+        clock: Clock,
+        *,
+        strategy: Strategy = HONEST,
+        prover: PartyProver | None = None,
+    ) -> None:
         """Opens what must be this process's alone. ConfigError and GuardError name the file."""
         self.config = config
         self.keys = load_keys(config.keys, {})
         self.roster = config.roster(self.keys["identity"].public)
         self.folder = PartyFolder.open(config.folder)
+        self._keys = self.folder.keys
         self.chain = open_chain(config.chain, "socket", network=config.network.name)
         self.wallet = self._open_wallet()
         self.policy = config.policy(self.wallet.script)
-        self.prover = PartyProver()
+        self.prover = prover or PartyProver()
         self.height = -1
         """Of the chain as the party has last looked at it."""
         self.fault: str | None = None
         """What the party could not have done, and wants done still."""
         self.transport: Transport
-        self._clock = clock
-        self._records = list(self.folder.records)
-        self._stale = True
-        self.party = self._made()
+        self._clock, self._strategy = clock, strategy
+        self.core = PartyCore(
+            self.folder, self.chain, clock, self.wallet, self._made, self._begin, self._other
+        )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="party")
         self._watcher = ThreadPoolExecutor(1, thread_name_prefix="chain")
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="control")
@@ -94,6 +90,11 @@ class PartyProgram:
         self._rested = asyncio.Event()
         self._failed: asyncio.Future[None]
         self._loop: asyncio.AbstractEventLoop
+
+    @property
+    def party(self) -> Party:
+        """As its last work has left it."""
+        return self.core.party
 
     async def serve(self) -> None:
         """Run until cancelled. GuardError if what must be remembered cannot be: a party that
@@ -107,15 +108,19 @@ class PartyProgram:
             for part in (self.transport, control):
                 await part.start()
                 running.push_async_callback(part.stop)
-            event(log, "serving", role=self.config.role.value, records=len(self._records))
-            running.callback(asyncio.create_task(self._watch()).cancel)
+            event(log, "serving", role=self.config.role.value, records=len(self.core.records))
+            watching = asyncio.create_task(self._watch())
+            watching.add_done_callback(self._give_up)
+            running.callback(watching.cancel)
             await self._failed
 
     async def do(self, work: Work | None) -> None:
         """Have the party do ``work``, then all that it wants done; None only brings it up to date.
         What the party refuses is raised here and has changed nothing."""
         try:
-            await self._loop.run_in_executor(self._thread, self._act, work)
+            await self._loop.run_in_executor(self._thread, self.core.act, work)
+            # What it wants run beside has been spawned by now: the loop keeps the order.
+            self.height, self.fault = self.core.height, None
             self._rested.set()
         except GuardError as error:
             if not self._failed.done():
@@ -134,7 +139,7 @@ class PartyProgram:
 
     async def adopt(self, policy: Policy) -> None:
         """Go on under another policy, until the process ends."""
-        self.policy, self._stale = policy, True
+        self.policy, self.core.stale = policy, True
         await self.do(None)
 
     # What happens, in the loop
@@ -143,11 +148,11 @@ class PartyProgram:
         self._soon(lambda party, now_ms: party.hear(message, self.chain, now_ms))
 
     def _joined(self, _: int) -> None:
-        self._stale = True  # a party made anew says again what the other side may have missed
+        self.core.opened = False  # it says again what the other side may have missed
         self._soon(None)
 
     def _soon(self, work: Work | None) -> None:
-        self._spawn(self._do_quietly(work))
+        self._spawn(self._do_quietly, work)
 
     async def _do_quietly(self, work: Work | None) -> None:
         try:
@@ -169,104 +174,90 @@ class PartyProgram:
 
     # The party's thread
 
-    def _act(self, work: Work | None) -> None:
-        height, now_ms = self.chain.height, self._clock.now_ms()
-        if self._stale:
-            self._restart(now_ms)
-        if work is not None:
-            self._carry_out(work(self.party, now_ms))
-        if self.folder.guard.failed:
-            raise GuardError(f"{self.folder.path}: what it wants to reveal is not on disk")
-        self.height, self.fault = height, None
-
-    def _made(self) -> Party:
+    def _made(self, records: Sequence[bytes]) -> Party:
         """A party as its journal tells it."""
-        role, folder = self.config.role, self.folder
-        entropy = secrets.token_bytes
-        return Party(role, folder.keys, self.policy, folder.guard, entropy, self._records)
+        return Party(
+            self.config.role,
+            self._keys,
+            self.policy,
+            self.folder.guard,
+            secrets.token_bytes,
+            records,
+            strategy=self._strategy,
+        )
 
-    def _restart(self, now_ms: int) -> None:
-        """What a party does first."""
+    def _begin(self, party: Party, now_ms: int) -> Sequence[Effect]:
         config = self.config
-        self.party, self._stale = self._made(), False
-        self._carry_out(self.party.open(self.chain, now_ms))
-        if config.role is Role.HOLDER:
-            self._carry_out(self.party.propose(config.claim, config.terms, self.chain, now_ms))
+        if config.role is Role.WRITER:
+            return NOTHING
+        return party.propose(config.claim, config.terms, self.chain, now_ms)
 
-    def _carry_out(self, effects: Sequence[Effect]) -> None:
-        """Everything in order, what follows from it behind. What cannot be done makes the party
-        stale, and is raised."""
-        waiting = deque(effects)
-        try:
-            while waiting:
-                waiting += self._do(waiting.popleft())
-        except ProtocolError:
-            self._stale = True
-            raise
-
-    def _do(self, effect: Effect) -> Sequence[Effect]:
-        """Carry out one effect; what the party wants done next because of it."""
+    def _other(self, effect: Effect) -> Sequence[Effect]:
+        """What takes the peer, the wallet or the machine."""
         now_ms = self._clock.now_ms()
         match effect:
-            case Keep(record):
-                self.folder.journal.append(record)
-                self._records.append(record)
             case Say(message):
                 self._loop.call_soon_threadsafe(self._say, message)
-            case Broadcast(name, tx):
-                self._broadcast(name, tx)
-            case Bump(name, tx, feerate_sat_vb):
-                self._bump(name, tx, feerate_sat_vb)
             case Prove(claim):
-                self._loop.call_soon_threadsafe(self._prove, claim)
+                self._loop.call_soon_threadsafe(self._spawn, self._prove, claim)
+            case Retrace(data):
+                self._loop.call_soon_threadsafe(self._spawn, self._retrace, data)
             case NeedCoins(_, needs):
                 return self.party.coins(self.wallet.contribution(needs), self.chain, now_ms)
             case SignCoins(_, tx, spent, _):
                 signed = self.wallet.sign(tx, spent)
                 if signed is not None:
                     return self.party.coins_signed(signed, self.chain, now_ms)
-            case Note(what, detail):
-                event(log, what.value, detail=detail)
-        return ()
-
-    def _broadcast(self, name: str, tx: CTransaction) -> None:
-        try:
-            self.chain.broadcast(tx)
-            event(log, "broadcast", name=name, txid=hash_hex(txid(tx)))
-        except ChainError as error:  # the next look says whether it is there, and asks again
-            event(log, "not broadcast", logging.WARNING, name=name, reason=str(error))
-
-    def _bump(self, name: str, tx: CTransaction, feerate_sat_vb: int) -> None:
-        graph = self.party.graph
-        assert graph is not None, "a contract's transactions follow from its graph"
-        try:
-            child = bump(self.chain, self.wallet, graph.move(name), tx, feerate_sat_vb)
-            event(log, "bumped", name=name, child=hash_hex(txid(child)), sat_vb=feerate_sat_vb)
-        except (ChainError, ScriptError) as error:
-            event(log, "not bumped", logging.WARNING, name=name, reason=str(error))
+        return NOTHING
 
     # In the loop
 
     def _say(self, message: Message) -> None:
         self.transport.send([ADDRESSES[self.config.role.other]], message)
 
-    def _prove(self, claim: Claim) -> None:
-        self._spawn(self._prove_and_tell(claim))
+    async def _prove(self, claim: Claim) -> None:
+        """Unless this party lies, only a claim that the program accepts is proved."""
+        trace = await self.prover.history(self._terms, claim.encode())
+        if self._strategy is HONEST and trace.outcome.end != "HALT":
+            self._complain(f"the program ends in {trace.outcome.end} on this claim: it is not made")
+            return
+        root = trace.root
+        await self._deliver(lambda p, now_ms: p.proved(claim, root, self.chain, now_ms))
 
-    async def _prove_and_tell(self, claim: Claim) -> None:
+    async def _retrace(self, data: bytes) -> None:
+        trace = await self.prover.history(self._terms, data)
+        await self._deliver(lambda p, now_ms: p.retraced(data, trace, self.chain, now_ms))
+
+    async def _deliver(self, work: Work) -> None:
+        """What the party asked the machine for. It asks once: if the answer does not reach it, it
+        is made anew and asks again."""
+        try:
+            await self.do(work)
+        except ProtocolError as error:
+            self.core.stale = True
+            self._complain(str(error))
+
+    @property
+    def _terms(self) -> ContractTerms:
         terms = self.party.terms
-        assert terms is not None  # without terms there is no claim
-        root = await self.prover.root(terms, claim)
-        await self._do_quietly(lambda p, now_ms: p.proved(claim, root, self.chain, now_ms))
+        assert terms is not None, "there is nothing to prove without terms"
+        return terms
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *about: Any) -> None:
+        task = asyncio.create_task(work(*about))
         self._running.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._rested.set()
+        self._give_up(task)
+
+    def _give_up(self, task: asyncio.Task[None]) -> None:
+        """What nobody expected ends the process: a party that stands still must be seen."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._failed.done():
+            self._failed.set_exception(error)
 
     def _complain(self, reason: str) -> None:
         if reason != self.fault:

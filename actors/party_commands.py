@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -25,6 +26,8 @@ ASK_S: Final = 10.0
 PROVE_S: Final = 120.0
 """Settling proves the claim first; on a new machine the prover is compiled before that."""
 
+log = logging.getLogger(__name__)
+
 Config = Annotated[Path, typer.Option(help="The party's TOML file.")]
 
 
@@ -39,6 +42,10 @@ class RoleName(StrEnum):
 def run(
     role: Annotated[RoleName, typer.Option(help="Must be the file's: nobody signs by mistake.")],
     config: Config,
+    lie: Annotated[
+        str | None,
+        typer.Option(help="FOR TESTS: lie on purpose, and lose. `dispute list` names all lies."),
+    ] = None,
 ) -> None:
     """Run a party until SIGINT or SIGTERM; logs on stderr. Start it again on the same folder and it
     goes on."""
@@ -46,7 +53,18 @@ def run(
     if settings.role.value != role.value:
         raise ConfigError(f"{config}: [party] role is {settings.role.value}, not {role.value}")
     open_log(level=getattr(logging, settings.log.upper()))
-    asyncio.run(until_stopped(PartyProgram(settings, SystemClock()).serve()))
+    asyncio.run(until_stopped(program_of(settings, lie).serve()))
+
+
+def program_of(settings: PartyConfig, lie: str | None) -> PartyProgram:
+    """The program of a party, of a lying one if a lie is named."""
+    if lie is None:
+        return PartyProgram(settings, SystemClock())
+    from actors.party_lie import lying  # takes the machine, which an honest party may never need
+
+    log.warning("THIS PARTY LIES ON PURPOSE (--lie %s): it will lose", lie)
+    program = PartyProgram(settings, SystemClock(), strategy=lying(lie, lambda: program.party))
+    return program
 
 
 @party.command()
@@ -59,9 +77,13 @@ def keys(
 
 
 @party.command()
-def status(config: Config) -> None:
-    """Where the running party stands, as JSON."""
-    _ask(config, "status")
+def status(
+    config: Config,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Where the running party stands, and whose move it is in a dispute."""
+    found = _answer(config, "status")
+    print(json.dumps(found) if as_json else "\n".join(status_lines(found)))
 
 
 @party.command()
@@ -101,7 +123,26 @@ def exercise(
     _ask(config, "exercise", round_id=round_id)
 
 
+def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """A party's status for a person."""
+    yield f"{found['role']} of {found['contract'] or 'no contract yet'}"
+    yield f"{found['stage']} {found['outcome']}".strip() + f", at block {found['height']:,}"
+    dispute = found["dispute"]
+    if dispute is not None and dispute["turn"] is not None:
+        awaited = f"the {dispute['prover']}'s claim waits for {dispute['wait']}"
+        yield f"{awaited} of the {dispute['turn']} until block {dispute['until_height']:,}"
+    elif dispute is not None:
+        yield f"the {dispute['prover']}'s claim ended in {dispute['leaf']}: {dispute['winner']} won"
+    if dispute is not None and dispute["step"] is not None:
+        yield f"disputed step {dispute['step']:,}"
+    if found["fault"]:
+        yield f"waiting: {found['fault']}"
+
+
 def _ask(config: Path, method: str, deadline_s: float = ASK_S, **arguments: Any) -> None:
+    print(json.dumps(_answer(config, method, deadline_s, **arguments)))
+
+
+def _answer(config: Path, method: str, deadline_s: float = ASK_S, **arguments: Any) -> Any:
     settings: PartyConfig = load_party(config)
-    answer = asyncio.run(call(settings.folder / CONTROL, method, deadline_s, **arguments))
-    print(json.dumps(answer))
+    return asyncio.run(call(settings.folder / CONTROL, method, deadline_s, **arguments))

@@ -4,16 +4,20 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from actors.contract_txs import contract_txs
 from actors.control import Method
+from actors.demo_dispute import dispute_report
 from protocol.bitcoin.address import encode_address
 from protocol.crypto.tagged import tagged_hash
 from protocol.errors import EncodingError, TermsError
 from protocol.oracle.exercise import ExerciseNotice, notice_message
 from protocol.oracle.expiry import ExpiryCertificate
 from protocol.settlement.claim import claim_of
+from protocol.settlement.dispute.story import story_of
+from protocol.settlement.disputing import Dispute
 from protocol.settlement.policy import Close
 from protocol.settlement.terms import ContractTerms, contract_id, template_hash
 
@@ -33,6 +37,7 @@ class PartyControl:
             "status": self.status,
             "at": self.at,
             "transactions": self.transactions,
+            "dispute": self.dispute,
             "exercise": self.exercise,
             "settle": self.settle,
             "close": self.close,
@@ -50,6 +55,7 @@ class PartyControl:
             "height": program.height,
             "stage": party.stage.value,
             "outcome": party.outcome,
+            "dispute": dispute_fields(party.dispute),
             "over": party.over,
             "contract": contract_id(terms).hex() if terms else None,
             "terms": terms.encode().hex() if terms else None,
@@ -70,6 +76,14 @@ class PartyControl:
             return []
         rows = await self._program.ask(lambda: contract_txs(graph, chain))
         return [asdict(row) for row in rows]
+
+    async def dispute(self) -> dict[str, Any] | None:
+        """How the claim on the chain fared; None where there is none, or it is open."""
+        graph, chain = self._program.party.graph, self._program.chain
+        if graph is None:
+            return None
+        found = await self._program.ask(lambda: dispute_report(story_of(graph, chain)))
+        return None if found is None else asdict(found)
 
     async def exercise(self, round_id: int) -> dict[str, str]:
         """The holder's signed notice (EXN1) that it exercises its American option in this round of
@@ -119,3 +133,13 @@ class PartyControl:
         if terms is None:
             raise TermsError("there is no contract yet: wait until both sides have agreed")
         return terms
+
+
+def dispute_fields(dispute: Dispute | None) -> dict[str, Any] | None:
+    """The game about a claim as plain values; None before KICKOFF."""
+    if dispute is None:
+        return None
+    fields = asdict(dispute)
+    return {
+        name: value.value if isinstance(value, Enum) else value for name, value in fields.items()
+    }

@@ -4,10 +4,11 @@
     guard     what its one-time keys have signed, for ever
     seed      32 secret bytes of this contract alone; made on the first start
 
+A watchtower has such a folder for each contract, whose seed gives less (``TowerKeys``).
 Journal and guard are worth as much as the seed: without them it must not sign.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
@@ -28,10 +29,15 @@ class PartyFolder:
     """An open folder. ``records`` is what its journal held when it was opened."""
 
     path: Path
-    keys: PartyKeys
+    seed: bytes = field(repr=False)
     guard: OneTimeJournal
     journal: Journal
     records: tuple[bytes, ...]
+
+    @property
+    def keys(self) -> PartyKeys:
+        """A party's, derived again each time."""
+        return PartyKeys(self.seed)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -54,7 +60,7 @@ class PartyFolder:
         except BaseException:
             journal.close()
             raise
-        return cls(path, PartyKeys(seed), guard, journal, records)
+        return cls(path, seed, guard, journal, records)
 
     @classmethod
     def create(cls, path: Path, seed: bytes) -> Self:

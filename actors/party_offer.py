@@ -9,12 +9,11 @@ from actors.network import Table
 from protocol.bitcoin.tx import MAX_MONEY_SATS
 from protocol.errors import ConfigError
 from protocol.options.instrument import parse_instrument
-from protocol.options.payoff import PAYOUT_BITS, Payoff
+from protocol.options.payoff import PAYOUT_BITS
 from protocol.oracle.config import OracleConfig
-from protocol.oracle.expiry import ExpirySlot
 from protocol.oracle.feed import Feed
-from protocol.settlement.terms import ChainTerms, ClaimTerms, grace_rounds_min
-from protocol.units import PriceE8, Sats
+from protocol.settlement.terms import ChainTerms, ClaimTerms
+from protocol.units import Sats
 
 Amount = Annotated[int, Meta(ge=0, le=MAX_MONEY_SATS)]
 Number = Annotated[int, Meta(ge=0, le=2**32 - 1)]
@@ -28,7 +27,8 @@ class Offer(Table, frozen=True):
     ``protocol.settlement.claim_terms`` and ``chain_terms``.
 
     ``rounds`` of the oracles count, up to and including that of expiry: an American option can be
-    exercised in them, a barrier is watched over them.
+    exercised in them, a barrier is watched over them. The last ``twap_rounds`` of them are averaged
+    for the price that settles; 0 takes the price of the round of expiry.
     """
 
     instrument: Annotated[str, Meta(min_length=1)]
@@ -39,6 +39,7 @@ class Offer(Table, frozen=True):
     expiry_height: Number
     refund_height: Number
     rounds: Annotated[int, Meta(ge=1, le=2**32 - 1)] = 1
+    twap_rounds: U16 = 0
     payout_bits: U16 = PAYOUT_BITS
     claim_fee_sats: Amount = 0
     feerate_sat_vb: Number = 2
@@ -51,35 +52,22 @@ class Offer(Table, frozen=True):
     anchored: bool = True
 
     def claim(self, oracles: OracleConfig, feed: Feed) -> ClaimTerms:
-        """What decides the payout: the spot price at the instrument's expiry, as a quorum of
-        ``oracles`` signs it. EncodingError or TermsError name a field that makes no sense."""
+        """What decides the payout: the price at the instrument's expiry, as a quorum of ``oracles``
+        signs it. EncodingError or TermsError name a field that makes no sense."""
         instrument = parse_instrument(self.instrument)
         if instrument.underlying != feed.symbol.split("/")[0]:
             raise ConfigError(f"instrument {self.instrument}: the feed is {feed.symbol}")
         expiry = oracles.round_at(instrument.expiry_ms)
-        terms = ClaimTerms(
-            slot=ExpirySlot(
-                config_digest=oracles.digest,
-                feed_id=feed.feed_id,
-                start_round=max(expiry - self.rounds + 1, 0),
-                target_round=expiry,
-            ),
-            roster=oracles.oracles,
-            quorum=oracles.quorum,
-            grace_rounds=grace_rounds_min(oracles),
-            payoff=Payoff(
-                kind=instrument.kind,
-                strike_e8=PriceE8(instrument.strike_e8),
-                quantity_sats=Sats(self.quantity_sats),
-                collateral_sats=Sats(self.collateral_sats),
-                is_binary=instrument.is_binary,
-                barrier=instrument.barrier,
-            ),
-            is_american=instrument.is_american,
+        return ClaimTerms.of_instrument(
+            instrument,
+            oracles,
+            feed.feed_id,
+            Sats(self.quantity_sats),
+            Sats(self.collateral_sats),
+            start_round=max(expiry - self.rounds + 1, 0),
+            twap_rounds=self.twap_rounds,
             payout_bits=self.payout_bits,
         )
-        terms.require_config(oracles)
-        return terms
 
     @property
     def chain(self) -> ChainTerms:

@@ -24,8 +24,9 @@ class PartyWallet(Protocol):
 
     script: bytes
 
-    def contribution(self, needs: Callable[[int], int]) -> Contribution:
-        """Coins of which n hold ``needs(n)`` sats; ChainError if there are not enough."""
+    def contribution(self, needs: Callable[[int], int], again: Sequence[Coin] = ()) -> Contribution:
+        """Coins of which n hold ``needs(n)`` sats, first those ``again`` that are this wallet's:
+        what spends them waits, and is to be replaced. ChainError if there are not enough."""
 
     def sign(self, tx: CTransaction, spent: Sequence[CTxOut]) -> CTransaction | None:
         """``tx`` with this wallet's inputs signed; None while a person has yet to do it."""
@@ -38,9 +39,9 @@ class KeyWallet:
         self._wallet = wallet
         self.script = wallet.script()
 
-    def contribution(self, needs: Callable[[int], int]) -> Contribution:
+    def contribution(self, needs: Callable[[int], int], again: Sequence[Coin] = ()) -> Contribution:
         """The fewest coins that suffice."""
-        return Contribution(self._wallet.gather(needs), self.script)
+        return Contribution(self._wallet.gather(needs, first=again), self.script)
 
     def sign(self, tx: CTransaction, spent: Sequence[CTxOut]) -> CTransaction:
         """All inputs of this key, signed."""
@@ -56,8 +57,8 @@ class PsbtWallet:
         self._settings = settings
         self.script = settings.change_script
 
-    def contribution(self, needs: Callable[[int], int]) -> Contribution:
-        """All the coins listed."""
+    def contribution(self, needs: Callable[[int], int], again: Sequence[Coin] = ()) -> Contribution:
+        """All the coins listed, and no other."""
         coins = tuple(map(self._coin, range(len(self._settings.coins))))
         held, needed = sum(coin.sats for coin in coins), needs(len(coins))
         if held < needed:

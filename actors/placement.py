@@ -4,6 +4,7 @@ A call is never repeated by Ray (``max_task_retries`` 0): most of them sign, wri
 kind asks for one of a resource that the nodes of ``cluster.yaml`` offer: it runs where it belongs.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,9 +27,9 @@ class Kind:
 ORACLE: Final = Kind("oracle", restarts=-1, cpus=0)
 AGGREGATOR: Final = Kind("aggregator", restarts=-1, cpus=0)
 COORDINATOR: Final = Kind("coordinator", restarts=-1, cpus=0)
-CHALLENGER: Final = Kind("challenger", restarts=2, cpus=0)
+PARTY: Final = Kind("party", restarts=-1, cpus=0)
 PROVER: Final = Kind("prover", restarts=2, cpus=1)
-KINDS: Final = (ORACLE, AGGREGATOR, COORDINATOR, CHALLENGER, PROVER)
+KINDS: Final = (ORACLE, AGGREGATOR, COORDINATOR, PARTY, PROVER)
 
 
 def start(kind: Kind, name: str, actor: type, *args: Any) -> Any:
@@ -44,6 +45,12 @@ def start(kind: Kind, name: str, actor: type, *args: Any) -> Any:
         )
         .remote(*args)
     )
+
+
+def named(kind: Kind, names: Iterable[str]) -> dict[str, Any]:
+    """Handles of running actors by their full names. Ray keeps no handle for an actor that it will
+    start again, but names always lead to the living one."""
+    return {full: ray.get_actor(full) for full in map(kind.full_name, names)}
 
 
 def stop(actor: Any) -> None:

@@ -12,10 +12,11 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 from itertools import islice
-from typing import Any, Final, TypeVar
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
 
 from actors.clock import Clock
 from actors.control import Control, Method
@@ -207,30 +208,41 @@ async def run(program: Program) -> None:
     await until_stopped(program.serve())
 
 
+class Serving(Protocol):
+    """A program: it serves until it is cancelled, or cannot go on."""
+
+    def serve(self) -> Coroutine[Any, Any, None]: ...
+
+
 class Running:
     """A program on a thread of its own, for an actor: Ray's loop serves calls, not the network.
 
     If the program ends, so does the process: the actor's supervisor starts it again. Its log is
-    ``node.log`` in the program's folder.
+    ``node.log`` in ``folder``, from ``level`` up.
     """
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        operator = program.operator
+    def __init__(self, program: Serving, folder: Path, level: str) -> None:
         _tune()
-        open_log(operator.folder / "node.log", getattr(logging, operator.log.upper()))
+        open_log(folder / "node.log", getattr(logging, level.upper()))
         self._loop = asyncio.new_event_loop()
+        self._serving = self._loop.create_task(program.serve())  # before anything that is asked
         threading.Thread(target=self._run, name="program", daemon=True).start()
 
-    async def ask(self, work: Coroutine[Any, Any, T]) -> T:
+    async def ask(self, work: Awaitable[T]) -> T:
         """The result of ``work``, run in the program's loop."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+        async def done() -> T:
+            return await work
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(done(), self._loop))
 
     def _run(self) -> None:
         try:
-            self._loop.run_until_complete(self.program.serve())
+            self._loop.run_until_complete(self._serving)
         except (ProtocolError, OSError) as error:
             event(log, "the node stops", logging.CRITICAL, reason=str(error))
+        except Exception:  # the outermost loop of an actor: whatever it is, the log has to say it
+            log.critical("the node stops", exc_info=True)
         finally:
             os._exit(1)
 

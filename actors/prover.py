@@ -1,21 +1,19 @@
-"""A prover as an actor: hashes runs of chunks for the pool, and answers for a claim in a dispute.
+"""A prover as an actor: hashes runs of chunks for the pool.
 
 Stateless: every call names its job, and a restart has the program that the actor was started with.
+The machine takes a second to import: a driver that starts provers does without.
 """
 
 import os
-import threading
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from actors.faults import Lie
-from protocol.dispute.game import FAN, Game
-from riscv_vm.execution import Execution
-from riscv_vm.forge import Forgery
-from riscv_vm.image import ProgramImage
-from riscv_vm.prove import ChunkTask, prove, prove_chunks, warm_up
-from riscv_vm.record import Record
-from riscv_vm.trace import Trace
+from riscv_vm.image import ProgramImage, with_terms
+
+if TYPE_CHECKING:
+    from riscv_vm.execution import Execution
+    from riscv_vm.prove import ChunkTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +24,16 @@ class Job:
     log4_steps: int
     width: int
     log4_chunk: int
-    forgery: Forgery | None = None
+    terms: bytes = b""
+    """What the program's terms page begins with, if the prover's image has none yet."""
 
-    def execution(self, image: ProgramImage) -> Execution:
+    def execution(self, image: ProgramImage) -> "Execution":
         """The whole execution."""
-        return Execution(
-            image, self.data, self.log4_steps, self.width, self.log4_chunk, self.forgery
-        )
+        from riscv_vm.execution import Execution
+
+        if self.terms:
+            image = with_terms(image, self.terms)
+        return Execution(image, self.data, self.log4_steps, self.width, self.log4_chunk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +45,22 @@ class Proved:
 
 
 class Prover:
-    """The actor. ``lie`` makes it misbehave in disputes."""
+    """The actor."""
 
-    def __init__(self, image: ProgramImage, lie: Lie | None = None) -> None:
+    def __init__(self, image: ProgramImage) -> None:
+        from riscv_vm.prove import warm_up
+
         self._image = image
-        self._lie = lie
-        self._defended: tuple[Job, Trace] | None = None
         warm_up()
 
     def pid(self) -> int:
         """The process id, once the machine is compiled."""
         return os.getpid()
 
-    def prove(self, job: Job, task: ChunkTask) -> Proved:
+    def prove(self, job: Job, task: "ChunkTask") -> Proved:
         """The root of every chunk of ``task``."""
+        from riscv_vm.prove import prove_chunks
+
         start = time.perf_counter()
         roots = prove_chunks(job.execution(self._image), task)
         return Proved(roots, time.perf_counter() - start)
-
-    def answer(self, job: Job, game: Game) -> tuple[bytes, ...] | tuple[Record, ...]:
-        """The four nodes or records that ``game`` asks for, from the trace of ``job``.
-
-        After a restart the trace is computed again: an answer depends on nothing else.
-        """
-        if self._lie is Lie.STALL:
-            threading.Event().wait()  # frozen for ever: only the other side's deadline ends this
-        if self._defended is None or self._defended[0] != job:
-            self._defended = job, prove(job.execution(self._image))
-        trace = self._defended[1]
-        if game.at_block:
-            return trace.block(game.index)
-        return tuple(trace.node(game.level, FAN * game.index + i) for i in range(FAN))

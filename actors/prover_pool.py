@@ -4,7 +4,7 @@ Chunk tasks are pure, so a task whose prover died or hangs is given to another o
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,7 +62,7 @@ class ProverPool:
     """Prover actors by name. ``deadline_s`` bounds the wait for any one task."""
 
     def __init__(
-        self, image: ProgramImage, provers: dict[str, Any], deadline_s: float = 60.0
+        self, image: ProgramImage, provers: Mapping[str, Any], deadline_s: float = 60.0
     ) -> None:
         self._image = image
         self._provers = provers

@@ -11,6 +11,7 @@ covers what the file says around the seed.
 import hashlib
 import hmac
 import secrets
+from pathlib import Path
 from typing import Final
 
 from protocol.errors import ConfigError, EncodingError
@@ -46,6 +47,15 @@ def unseal(sealed: bytes, passphrase: str, bound: bytes) -> bytes:
     if not hmac.compare_digest(hmac.digest(key, bound + body, "sha256"), tag):
         raise ConfigError("passphrase: wrong, or the file was changed; try again")
     return bytes(a ^ b for a, b in zip(body[1 + SALT :], pad, strict=True))
+
+
+def read_passphrase(file: Path) -> str:
+    """The first line of a file; ConfigError if it cannot be read."""
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"passphrase file {file}: cannot be read ({error})") from None
+    return lines[0] if lines else ""
 
 
 def _keys(passphrase: str, head: bytes) -> tuple[bytes, bytes]:

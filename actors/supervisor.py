@@ -3,32 +3,28 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from actors import placement
 from actors.aggregator import Aggregator
-from actors.agreement import Custody, agree
-from actors.challenger import Challenger
+from actors.agreement import write_parties
 from actors.clock import Clock
-from actors.config import Config
-from actors.coordinator import Coordinator, CoordinatorSettings
-from actors.faults import Lie
+from actors.coordinator import Coordinator
+from actors.demo_config import Config
 from actors.feeds.endpoints import Endpoint
 from actors.network import AGGREGATOR_NAME, load_network
 from actors.network_files import Layout, write_network
 from actors.oracle import Oracle
 from actors.outcomes import value
+from actors.party_actor import PartyActor
 from actors.ports import free_ports
 from actors.prover import Prover
 from protocol.oracle.config import OracleConfig
-from protocol.oracle.feed import Feed
-from protocol.settlement.terms import ContractTerms, Role, settlement_image
-from riscv_vm.image import ProgramImage
+from protocol.settlement.terms import Role, settlement_template
 
-STARTUP_S = 180.0
+STARTUP_S: Final = 180.0
 """How long any actor may take to start: the first run on a machine compiles."""
-
-FEED = Feed("BTC/USD")
+CHAIN_FOLDER: Final = "chain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +32,16 @@ class Deployment:
     """The actors of one machine, and what they agree on."""
 
     oracle_config: OracleConfig
-    terms: ContractTerms
-    image: ProgramImage  # the settlement guest with these terms
     oracles: list[Any]
     aggregator: Any
     provers: dict[str, Any]
-    challenger: Any
+    parties: dict[Role, Any]
     coordinator: Any
 
     def wait(self) -> None:
         """Until every actor is up; TimeoutError if one is not."""
-        calls = [actor.pid.remote() for actor in (*self.oracles, self.aggregator)]
-        calls += [prover.pid.remote() for prover in self.provers.values()]
-        calls += [self.challenger.pid.remote(), self.coordinator.stage.remote()]
-        for call in calls:
+        actors = [*self.oracles, self.aggregator, *self.provers.values(), *self.parties.values()]
+        for call in [actor.pid.remote() for actor in (*actors, self.coordinator)]:
             value(call, STARTUP_S)
 
 
@@ -58,24 +50,27 @@ def deploy(
     folder: Path,
     clock: Clock,
     endpoints: Mapping[str, Endpoint],
-    lie: Lie | None = None,
+    claimant: Role,
+    lie: str | None = None,
 ) -> Deployment:
     """Create keys for everybody in ``folder`` and start everything there.
 
-    The first prover acts for the claiming party; ``lie`` is what it does wrong.
+    The provers work for the ``claimant``, who claims by ``lie`` if there is one; the other party
+    runs the machine itself.
     """
     names = config.oracle.names
-    place = folder / "network"
+    place, chain = folder / "network", folder / CHAIN_FOLDER
     ports = free_ports(len(names) + 1)
     write_network(place, Layout(names, ports, config.oracle.settings, venue_urls(endpoints)))
-    agreed = load_network(place / "network.toml").config
-    custody = {role: Custody.create(folder / "keys", role) for role in Role}
-    terms = agree(config, agreed, FEED.feed_id, custody)
-    image = settlement_image(terms)
+    network = place / "network.toml"
+    write_parties(folder, config, chain, network, None if lie is None else claimant)
+    coordinator = placement.start(placement.COORDINATOR, "0", Coordinator, chain)
+    image = settlement_template()
+    numbers = [str(number) for number in range(config.proving.provers)]
+    provers = {n: placement.start(placement.PROVER, n, Prover, image) for n in numbers}
+    own: dict[Role, tuple[Any, ...]] = {claimant: (numbers, lie)}
     return Deployment(
-        oracle_config=agreed,
-        terms=terms,
-        image=image,
+        oracle_config=load_network(network).config,
         oracles=[
             placement.start(placement.ORACLE, name, Oracle, place / f"{name}.toml", clock)
             for name in names
@@ -83,26 +78,19 @@ def deploy(
         aggregator=placement.start(
             placement.AGGREGATOR, "0", Aggregator, place / f"{AGGREGATOR_NAME}.toml", clock
         ),
-        provers={
-            f"prover-{i}": placement.start(
-                placement.PROVER, str(i), Prover, image, lie if i == 0 else None
+        provers=provers,
+        parties={
+            role: placement.start(
+                placement.PARTY,
+                role.value,
+                PartyActor,
+                folder / f"{role.value}.toml",
+                config.proving,
+                *own.get(role, ()),
             )
-            for i in range(config.proving.provers)
+            for role in Role
         },
-        challenger=placement.start(placement.CHALLENGER, "0", Challenger, image),
-        coordinator=placement.start(
-            placement.COORDINATOR,
-            "0",
-            Coordinator,
-            CoordinatorSettings(
-                config=agreed.encode(),
-                terms=terms.encode(),
-                holder=custody[Role.HOLDER],
-                writer=custody[Role.WRITER],
-                folder=folder / "coordinator",
-                move_ms=config.dispute.move_ms,
-            ),
-        ),
+        coordinator=coordinator,
     )
 
 

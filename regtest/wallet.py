@@ -68,14 +68,21 @@ class Wallet:
         return sum(utxo.sats for utxo in self.utxos())
 
     def gather(
-        self, needs: Callable[[int], int], *, without: Collection[COutPoint] = ()
+        self,
+        needs: Callable[[int], int],
+        *,
+        first: Sequence[Coin] = (),
+        without: Collection[COutPoint] = (),
     ) -> tuple[Coin, ...]:
         """The fewest coins, largest first, that n of them hold ``needs(n)`` sats.
 
-        ``without`` are coins promised elsewhere. ChainError if all of them do not suffice.
+        Those ``first`` that this wallet owns come before all others, also where the mempool spends
+        them: to replace what does. ``without`` are coins promised elsewhere. ChainError if all of
+        them do not suffice.
         """
-        coins = [utxo.coin for utxo in self.utxos()]
-        return gathered(coins, needs, without, f"the wallet of {self.address()}")
+        own = [coin for coin in first if bytes(coin.output.scriptPubKey) in self._keys]
+        coins = {outpoint_key(c.outpoint): c for c in (*own, *(u.coin for u in self.utxos()))}
+        return gathered([*coins.values()], needs, without, f"the wallet of {self.address()}")
 
     def sign(self, tx: CTransaction, spent: Sequence[CTxOut], aux_rand: bytes) -> CTransaction:
         """``tx`` with the inputs signed that this wallet owns; others keep their witness.

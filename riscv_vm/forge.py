@@ -1,13 +1,16 @@
 """A machine that lies once, for rehearsing disputes: one forged record, then honest steps."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from riscv_vm.chunk import Chunk
 from riscv_vm.fast import I64, Kernel, Machine
 from riscv_vm.image import ProgramImage
 from riscv_vm.interpreter import WATCHED, Tile, run_record, run_watch
-from riscv_vm.isa import NOWRITE, REGISTER_BASE
+from riscv_vm.isa import HALT, NOWRITE, REGISTER_BASE
 from riscv_vm.record import Record, register_address
+
+_LATE_STEPS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +57,24 @@ class ForgingMachine(Machine):
         elif kernel is run_watch and register_address(1) <= record.waddr < NOWRITE:
             last[(record.waddr - REGISTER_BASE) // 4] = forged
         return done + 1 + super()._advance(kernel, forged + 1, stop, tile, last, watched)
+
+
+def halting_forgery(image: ProgramImage, data: bytes, steps: int, limit: int) -> Forgery | None:
+    """The last write of a run of ``steps`` steps that makes it halt within ``limit`` if it is zero
+    instead: of a program that refuses its input, the exit code. None if no late one does."""
+    first = max(0, steps - _LATE_STEPS)
+    honest = Machine(image, data)
+    honest.run(first)
+    records = [honest.step().record for _ in range(first, steps)]
+    for step in reversed(range(first, steps)):
+        record = records[step - first]
+        forgery = Forgery(step, record._replace(wval=0))
+        if record.wval and _halts(image, data, forgery, limit):
+            return forgery
+    return None
+
+
+def _halts(image: ProgramImage, data: bytes, forgery: Forgery, limit: int) -> bool:
+    machine = ForgingMachine(image, data, forgery)
+    machine.run(limit)
+    return machine.pc == HALT

@@ -9,8 +9,8 @@ from riscv_vm.chunk import Chunk
 from riscv_vm.execution import Execution
 from riscv_vm.fast import NEVER, Machine, new_last
 from riscv_vm.interpreter import WATCHED
-from riscv_vm.isa import REGISTER_BASE
-from riscv_vm.machine import UNUSED, Read, next_step
+from riscv_vm.isa import REGISTER_BASE, REGISTER_NAMES
+from riscv_vm.machine import UNUSED, next_step
 from riscv_vm.record import BLOCK_RECORDS, SENTINEL_OF_END, Block, Outcome, Record, absorbing
 from riscv_vm.tree import Opening, check_node, grow, open_step, padding
 
@@ -97,12 +97,24 @@ class Trace:
         """
         check_node(self.log4_steps, 0, index // BLOCK_RECORDS)
         step = next_step(self._machine_at(index))
-        last = self._last_writers(index, step.reads)
+        last = self._last_writers(index, {read.address for read in step.reads if read != UNUSED})
         first, second, third = (
             ReadPointer(read.address, read.value, last.get(read.address, INIT))
             for read in step.reads
         )
         return TracedStep(index, step.pc, step.opcode, (first, second, third), step.record)
+
+    def value(self, address: int, before: int) -> int:
+        """The word at ``address`` before step ``before``; 0 where there is none."""
+        machine = self._machine_at(before)
+        register = (address - REGISTER_BASE) // 4
+        if 0 < register < len(REGISTER_NAMES):
+            return machine.register(register)
+        return machine.word(address) or 0
+
+    def writer(self, address: int, before: int) -> int:
+        """The last step before ``before`` that wrote the word at ``address``, or INIT."""
+        return self._last_writers(before, {address}).get(address, INIT)
 
     def _padding(self, level: int) -> bytes:
         assert self._sentinel is not None
@@ -123,12 +135,12 @@ class Trace:
         machine.run(step - machine.steps)
         return machine
 
-    def _last_writers(self, step: int, reads: tuple[Read, ...]) -> dict[int, int]:
-        """Address -> the last step before ``step`` that wrote it, for the words of ``reads``.
+    def _last_writers(self, step: int, wanted: set[int]) -> dict[int, int]:
+        """Address -> the last step before ``step`` that wrote it, for ``wanted``: registers and one
+        word of memory. What nothing wrote is left out.
 
         Goes back checkpoint by checkpoint until every word is found.
         """
-        wanted = {read.address for read in reads if read != UNUSED}
         word = next((address for address in wanted if address < REGISTER_BASE), 0)
         found: dict[int, int] = {}
         end = min(step, self.steps)

@@ -6,15 +6,16 @@ import pytest
 
 import protocol
 from protocol.bitcoin.taproot import NUMS_KEY, TapLeaf, taproot_output
-from protocol.dispute.game import Claim, Fault, Game, Party, answer, choose
-from protocol.dispute.judge import judge
+from protocol.dispute.claim import Fault, Party
+from protocol.dispute.lies.prover import Liar
+from protocol.dispute.lies.rehearsal import Sides, rehearse
+from protocol.dispute.lies.scene import Scene
+from protocol.dispute.premises import InputLayout, Premises
+from protocol.dispute.sides import HONEST
 from protocol.errors import QuorumError
 from protocol.oracle.quorum import median
-from riscv_vm.forge import Forgery
-from riscv_vm.isa import REGISTER_BASE
 from riscv_vm.machine import run as reference_run
 from riscv_vm.prove import Execution, prove
-from riscv_vm.record import Record
 from tests.builders.oracles import CONFIG, certify, observed, proposal_of
 from tests.builders.programs import program
 
@@ -45,15 +46,16 @@ def test_machine_and_commitment(image):
 
 
 def test_one_wrong_write_is_found(image):
-    honest = prove(Execution(image, log4_steps=4))
-    forgery = Forgery(3, Record(REGISTER_BASE + 4 * 5, 2, honest.block(0)[3].next_pc))
-    liar = prove(Execution(image, log4_steps=4, forgery=forgery))
-    game = Game.start(Claim(liar.root, 4, 20))
-    while game.turn:
-        prover = game.turn is Party.PROVER
-        game = answer(game, liar) if prover else game.pick(choose(game, honest))
-    verdict = judge(game, honest.step(game.step)).verdict
-    assert (verdict.winner, verdict.fault, verdict.step) == (Party.CHALLENGER, Fault.EXECUTE, 3)
+    def trace(data, forgery):
+        return prove(Execution(image, data, 4, 20, forgery=forgery))
+
+    premises = Premises(image, InputLayout(bytes(4), ((0, 8),), (8,)), 4, 20)
+    scene = Scene(premises, bytes(4), bytes(4), trace)
+    record = trace(bytes(4), None).block(0)[3]
+    liar = Liar(scene).forged(3, scene.fragment(3), record._replace(wval=7))
+    play = rehearse(scene, Sides(liar.strategy, HONEST))
+    assert (play.outcome.winner, play.outcome.fault) == (Party.CHALLENGER, Fault.RECORD)
+    assert play.said.executed.index == 3
 
 
 def test_quorum():

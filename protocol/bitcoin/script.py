@@ -1,6 +1,8 @@
 """Building scripts byte by byte, with minimal pushes, and the leaves a contract is made of."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final
 
 from protocol.bitcoin.opcodes import Op
 from protocol.errors import ScriptError
@@ -58,6 +60,7 @@ def push_data(data: bytes) -> bytes:
     return bytes([Op.PUSHDATA2]) + len(data).to_bytes(2, "little") + data
 
 
+@lru_cache(maxsize=4096)
 def push_number(n: int) -> bytes:
     """The shortest script that pushes the number ``n``."""
     return push_data(number_bytes(n))
@@ -65,15 +68,15 @@ def push_number(n: int) -> bytes:
 
 def script(*parts: Op | int | bytes) -> bytes:
     """A script from opcodes (:class:`Op`), numbers (``int``) and data to push (``bytes``)."""
-    out = bytearray()
-    for part in parts:
-        if isinstance(part, Op):
-            out.append(part)
-        elif isinstance(part, int):
-            out += push_number(part)
-        else:
-            out += push_data(part)
-    return bytes(out)
+    return b"".join([_WRITE[type(part)](part) for part in parts])
+
+
+_WRITE: Final[Mapping[type, Callable[[Any], bytes]]] = {
+    Op: {op: bytes([op]) for op in Op}.__getitem__,
+    int: push_number,
+    bytes: push_data,
+}
+"""Leaves are made of a million parts: what each kind becomes is looked up."""
 
 
 def operations(code: bytes) -> Iterator[tuple[int, bytes | None]]:

@@ -1,7 +1,8 @@
 """Taproot outputs (BIP341): leaves, trees, control blocks, output keys and key tweaks."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from coincurve import PublicKeyXOnly
 
@@ -20,24 +21,34 @@ NUMS_KEY = bytes.fromhex("50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee
 MAX_DEPTH = 128
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class TapLeaf:
-    """One script of a tree."""
+    """One script of a tree, kept in the parts that it was made of: leaves may share them."""
 
-    script: bytes
-    version: int = TAPSCRIPT
+    parts: tuple[bytes, ...] = field(compare=False, repr=False)
+    version: int
+    hash: bytes
+    """What signatures and branches commit to."""
 
-    def __post_init__(self) -> None:
+    def __init__(self, *parts: bytes, version: int = TAPSCRIPT) -> None:
+        """The script is ``parts``, joined. ScriptError for a version that BIP341 has not."""
         # 0x50 is the annex's first byte and could not be told from a control block.
-        if not 0 <= self.version <= 0xFE or self.version % 2 or self.version == 0x50:
-            raise ScriptError(f"no leaf version: 0x{self.version:02x} (even, not 0x50)")
+        if not 0 <= version <= 0xFE or version % 2 or version == 0x50:
+            raise ScriptError(f"no leaf version: 0x{version:02x} (even, not 0x50)")
+        size = sum(map(len, parts))
+        digest = tagged_hash("TapLeaf", bytes([version]), compact_size(size), *parts)
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "version", version)
+        object.__setattr__(self, "hash", digest)
 
     @property
-    def hash(self) -> bytes:
-        """The leaf hash that signatures and branches commit to."""
-        return tagged_hash(
-            "TapLeaf", bytes([self.version]) + compact_size(len(self.script)) + self.script
-        )
+    def script(self) -> bytes:
+        return b"".join(self.parts)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the script."""
+        return sum(map(len, self.parts))
 
 
 TapTree = TapLeaf | tuple["TapTree", "TapTree"]
@@ -79,8 +90,8 @@ class TaprootOutput:
     merkle_root: bytes | None
     output_key: bytes
     parity: int
-    paths: tuple[tuple[TapLeaf, bytes], ...]
-    """Each leaf with its Merkle path (32 bytes a level, leaf upwards), in the tree's order."""
+    paths: Mapping[TapLeaf, bytes]
+    """Each leaf's Merkle path (32 bytes a level, leaf upwards), in the tree's order."""
 
     @property
     def script_pubkey(self) -> bytes:
@@ -88,10 +99,10 @@ class TaprootOutput:
 
     def control_block(self, leaf: TapLeaf) -> bytes:
         """The last item of a script path spend's witness; ScriptError if ``leaf`` is not here."""
-        for candidate, path in self.paths:
-            if candidate == leaf:
-                return bytes([leaf.version | self.parity]) + self.internal_key + path
-        raise ScriptError("the output has no such leaf")
+        path = self.paths.get(leaf)
+        if path is None:
+            raise ScriptError("the output has no such leaf")
+        return bytes([leaf.version | self.parity]) + self.internal_key + path
 
 
 def taproot_output(internal_key: bytes, tree: TapTree | None = None) -> TaprootOutput:
@@ -99,11 +110,11 @@ def taproot_output(internal_key: bytes, tree: TapTree | None = None) -> TaprootO
 
     Raises ScriptError if the key is no curve point or the tree is deeper than 128.
     """
-    root, paths = (None, ()) if tree is None else _walk(tree)
-    if any(len(path) > 32 * MAX_DEPTH for _, path in paths):
+    root, paths = (None, {}) if tree is None else _walk(tree)
+    if any(len(path) > 32 * MAX_DEPTH for path in paths.values()):
         raise ScriptError(f"a taptree is at most {MAX_DEPTH} levels deep")
     output_key, parity = tweak_public(internal_key, root)
-    return TaprootOutput(internal_key, tree, root, output_key, parity, paths)
+    return TaprootOutput(internal_key, tree, root, output_key, parity, MappingProxyType(paths))
 
 
 def tap_tweak(internal_key: bytes, merkle_root: bytes | None) -> bytes:
@@ -139,13 +150,11 @@ def key_path_script(internal_key: bytes) -> bytes:
     return p2tr(tweak_public(internal_key)[0])
 
 
-def _walk(tree: TapTree) -> tuple[bytes, tuple[tuple[TapLeaf, bytes], ...]]:
+def _walk(tree: TapTree) -> tuple[bytes, dict[TapLeaf, bytes]]:
     if isinstance(tree, TapLeaf):
-        return tree.hash, ((tree, b""),)
+        return tree.hash, {tree: b""}
     (left, left_paths), (right, right_paths) = _walk(tree[0]), _walk(tree[1])
-    paths = tuple(_extend(left_paths, right)) + tuple(_extend(right_paths, left))
+    paths = {leaf: path + right for leaf, path in left_paths.items()}
+    for leaf, path in right_paths.items():
+        paths.setdefault(leaf, path + left)
     return branch_hash(left, right), paths
-
-
-def _extend(paths: Iterable[tuple[TapLeaf, bytes]], sibling: bytes) -> list[tuple[TapLeaf, bytes]]:
-    return [(leaf, path + sibling) for leaf, path in paths]

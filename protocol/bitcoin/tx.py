@@ -5,7 +5,7 @@ hex that block explorers show.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bitcoin.core import (
@@ -24,6 +24,7 @@ from protocol.errors import EncodingError, ScriptError
 
 MAX_MONEY_SATS = 21_000_000 * 10**8
 WITNESS_SCALE = 4
+_MARKER_AND_FLAG = b"\x00\x01"
 
 SEQUENCE_FINAL = 0xFFFFFFFF
 SEQUENCE_LOCKTIME = 0xFFFFFFFE
@@ -153,6 +154,13 @@ def weight(tx: CTransaction) -> int:
 def vsize(tx: CTransaction) -> int:
     """Virtual bytes: weight / 4, rounded up."""
     return vsize_of_weight(weight(tx))
+
+
+def vsize_with(tx: CTransaction, witnesses: Iterable[int]) -> int:
+    """The virtual size of ``tx``, which has no witness, with one of so many bytes for each input,
+    its count of items included."""
+    bare = WITNESS_SCALE * len(tx.serialize())
+    return vsize_of_weight(bare + len(_MARKER_AND_FLAG) + sum(witnesses))
 
 
 def vsize_of_weight(weight_units: int) -> int:

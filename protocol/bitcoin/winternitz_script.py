@@ -21,6 +21,7 @@ The digits that the script leaves are minimal, whatever the witness held.
 """
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from protocol.bitcoin.opcodes import Op
@@ -50,6 +51,21 @@ _TIMES_16: Final = script(*[Op.DUP, Op.ADD] * 4)
 _SIZED: Final = script(Op.SIZE, ELEMENT_BYTES, Op.EQUALVERIFY)
 
 
+def _around_end(first: bool) -> tuple[bytes, bytes]:
+    """What verifies a pair, (element digit -- ), the digit to the altstack: before and behind the
+    chain's end.
+
+    A digit above 15 becomes 16, which picks the digit itself: no number equals 20 bytes. OP_PICK
+    refuses a negative one. OP_MIN leaves it minimal.
+    """
+    head = script(BASE, Op.MIN, Op.SWAP) + (_SIZED if first else b"") + _CHAIN
+    head += script(BASE, Op.PICK, Op.PICK) + bytes([ELEMENT_BYTES])
+    return head, script(Op.EQUALVERIFY) + _DROP_CHAIN + script(Op.TOALTSTACK)
+
+
+_AROUND_END: Final = {first: _around_end(first) for first in (False, True)}
+
+
 def verify_message(
     key: OneTimePublicKey, *, first: bool, keep: Collection[int] | None = None
 ) -> bytes:
@@ -61,33 +77,18 @@ def verify_message(
     make the other side's later use of the same bytes dear or not relayable. Where the other side
     presents what it was shown, those 4 bytes a chain are spared.
     """
-    kept = range(key.digits) if keep is None else keep
-    if any(not 0 <= place < key.digits for place in kept):
-        raise ScriptError(f"the digits of this message are numbered 0 to {key.digits - 1}")
-    pairs = b"".join(_verify_pair(end, first) for end in _spending_order(key.digits, key.ends))
-    return pairs + _verify_sum(key.digits, kept)
+    head, tail = _AROUND_END[first]
+    pairs = (tail + head).join(_spending_order(key.digits, key.ends))
+    kept = None if keep is None else frozenset(keep)
+    return b"".join((head, pairs, tail, _verify_sum(key.digits, kept)))
 
 
-def _verify_pair(end: bytes, first: bool) -> bytes:
-    """(element digit -- ), the digit to the altstack.
-
-    A digit above 15 becomes 16, which picks the digit itself: no number equals 20 bytes. OP_PICK
-    refuses a negative one. OP_MIN leaves it minimal.
-    """
-    return b"".join(
-        [
-            script(BASE, Op.MIN, Op.SWAP),
-            _SIZED if first else b"",
-            _CHAIN,
-            script(BASE, Op.PICK, Op.PICK, end, Op.EQUALVERIFY),
-            _DROP_CHAIN,
-            script(Op.TOALTSTACK),
-        ]
-    )
-
-
-def _verify_sum(digits: int, kept: Collection[int]) -> bytes:
+@lru_cache(maxsize=256)
+def _verify_sum(digits: int, keep: frozenset[int] | None) -> bytes:
     """Digits and checksum from the altstack: together they make 15 a digit."""
+    kept = range(digits) if keep is None else keep
+    if any(not 0 <= place < digits for place in kept):
+        raise ScriptError(f"the digits of this message are numbered 0 to {digits - 1}")
     parts = [script(Op.FROMALTSTACK)]
     parts += [_TIMES_16 + script(Op.FROMALTSTACK, Op.ADD)] * (checksum_size(digits) - 1)
     for place in range(digits):
@@ -98,7 +99,7 @@ def _verify_sum(digits: int, kept: Collection[int]) -> bytes:
 
 def to_altstack(digits: int) -> bytes:
     """Move that many digits away, to verify the next message; they come back leftmost first."""
-    return script(*[Op.TOALTSTACK] * digits)
+    return bytes([Op.TOALTSTACK]) * digits
 
 
 def verify_constant(key: OneTimePublicKey, digits: Sequence[int], *, first: bool) -> bytes:

@@ -26,10 +26,21 @@ def hash160(data: bytes) -> bytes:
 
 def ripemd160(data: bytes) -> bytes:
     """RIPEMD-160, 20 bytes; OpenSSL's where it has one."""
-    try:
-        return hashlib.new("ripemd160", data, usedforsecurity=False).digest()
-    except ValueError:  # OpenSSL without its legacy provider
+    if _RIPEMD160 is None:
         return ripemd160_python(data)
+    state = _RIPEMD160.copy()  # faster than a new one
+    state.update(data)
+    return state.digest()
+
+
+def _ripemd160() -> "hashlib._Hash | None":
+    try:
+        return hashlib.new("ripemd160", usedforsecurity=False)
+    except ValueError:  # OpenSSL without its legacy provider
+        return None
+
+
+_RIPEMD160 = _ripemd160()
 
 
 def ripemd160_python(data: bytes) -> bytes:

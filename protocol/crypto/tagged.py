@@ -20,9 +20,13 @@ def _prefix(tag: str) -> bytes:
     return digest + digest
 
 
-def tagged_hash(tag: str, message: bytes) -> bytes:
-    """The 32-byte tagged hash of ``message`` under ``tag`` (BIP340, "Design")."""
-    return sha256(_prefix(tag) + message).digest()
+def tagged_hash(tag: str, *message: bytes) -> bytes:
+    """The 32-byte tagged hash of ``message``, in one part or several, under ``tag`` (BIP340,
+    "Design")."""
+    state = sha256(_prefix(tag))
+    for part in message:
+        state.update(part)
+    return state.digest()
 
 
 def tagged_hashes(tag: str, messages: Iterable[bytes]) -> list[bytes]:

@@ -125,10 +125,12 @@ class Assembler:
         gone = set(items)
         if len(gone) != len(items):
             raise ScriptError("a value cannot be dropped twice")
+        for missing in gone.difference(self.stack):
+            self.depth(missing)
         while gone:
             top = self.stack[-1]
             if top not in gone:
-                item = min(gone, key=self.depth)
+                item = next(item for item in reversed(self.stack) if item in gone)
                 if self.depth(item) == 1:
                     self._code += script(Op.NIP)
                     del self.stack[-2]

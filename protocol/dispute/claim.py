@@ -1,6 +1,5 @@
-"""The words of a dispute: what is claimed, who plays, what a verdict rests on, base-4 places."""
+"""The words of a dispute: who plays, what a verdict rests on, base-4 places."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -10,20 +9,6 @@ from riscv_vm.tree import WIDTHS
 
 FAN: Final = 4
 """Nodes that P reveals a round, and records in a block."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The program ends in HALT on the agreed input within 4^log4_steps steps; this is its trace."""
-
-    root: bytes
-    log4_steps: int
-    width: int
-
-    def __post_init__(self) -> None:
-        require_shape(self.log4_steps, self.width)
-        if len(self.root) != self.width:
-            raise DisputeError("a root is 20 or 32 bytes, as wide as its tree")
 
 
 class Party(StrEnum):

@@ -1,12 +1,15 @@
-"""How each side plays when it is honest: its next move from its own trace, or None to let it pass.
+"""How each side plays: its next move from its own trace, or None to let it pass.
 
 The two know nothing of each other but the confirmed moves. Pure: after a restart the same state and
-trace give the same move again.
+trace give the same move again. A ``Strategy`` is everything in which a liar differs from HONEST.
 """
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from protocol.dispute.claim import FAN, Party, base4_number
 from protocol.dispute.fragment import fragment_of
-from protocol.dispute.game import differing
 from protocol.dispute.play import (
     Challenge,
     Execute,
@@ -80,3 +83,33 @@ def _digit(play: Play, history: Tree) -> int:
     level, first = play.node
     ours = [history.node(level, first + child) for child in range(FAN)]
     return differing(said.rounds[-1], ours)
+
+
+def differing(theirs: Sequence[object], ours: Sequence[object]) -> int:
+    """The place of the leftmost of four nodes or records that differs, 3 if none does."""
+    return next((i for i in range(FAN) if theirs[i] != ours[i]), FAN - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """What one side says in a dispute. Equal arguments must give equal answers: a party asks again
+    after a restart.
+
+    ``claim`` and ``root`` are asked when this side claims, ``prover`` from CHALLENGE on; what is no
+    move of the game is said all the same, and refused by Bitcoin.
+    """
+
+    prover: Callable[[Play, History, bytes], Move | None] = prover_move
+    """Its move as P; ``History`` is the machine's honest trace of the input that it published."""
+    challenger: Callable[[Play, History], Move | None] = challenger_move
+    """Its move as C; None in WINDOW concedes the claim, elsewhere it lets the window pass."""
+    claim: Callable[[bytes], bytes] = lambda data: data
+    """What it publishes as the machine's whole input, from the true one; of equal length, and equal
+    in what the terms fix."""
+    root: Callable[[bytes, bytes], bytes] = lambda data, root: root
+    """The root that it publishes for the input ``data``, whose honest trace has ``root``."""
+    silent: Callable[[Play], bool] = lambda play: False
+    """Whether it says nothing more while the game waits for this."""
+
+
+HONEST: Final = Strategy()

@@ -5,7 +5,7 @@ chain 49   premium u64 | bond u64 | claim_fee u64 | feerate u32 | max_feerate u3
            | sweep_delay u16 | log4_steps u8 | width u8 | anchored u8 (0, 1)
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from struct import Struct
 from typing import Final, Self
 
@@ -88,7 +88,7 @@ class ChainTerms:
 
     def encode(self) -> bytes:
         """49 bytes."""
-        return _LAYOUT.pack(*astuple(self))
+        return _LAYOUT.pack(*(getattr(self, name) for name in self.__dataclass_fields__))
 
     @classmethod
     def read(cls, cursor: Cursor) -> Self:

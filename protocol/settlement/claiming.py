@@ -9,19 +9,22 @@ from typing import Final
 from bitcoin.core import CTransaction
 
 from protocol.crypto.winternitz import OneTimeGuard
+from protocol.dispute.sides import Strategy
 from protocol.errors import TermsError
 from protocol.options.payoff import units_max
 from protocol.settlement import record
-from protocol.settlement.claim import Claim, claim_of, payout_units
+from protocol.settlement.claim import Claim, claim_of
+from protocol.settlement.dispute.game import Game
 from protocol.settlement.knowledge import Knowledge
 from protocol.settlement.lifecycle import Position, prover_of
-from protocol.settlement.messages import Effect, Event, Note, Prove
+from protocol.settlement.messages import Effect, Event, Note, Prove, Retrace
 from protocol.settlement.move import Move
 from protocol.settlement.onetime import ROOT, claim_digits
+from protocol.settlement.patience import Due, feerate_sat_vb
 from protocol.settlement.policy import Close, Policy
 from protocol.settlement.presign import assemble
 from protocol.settlement.reading import read_messages
-from protocol.settlement.terms import Role
+from protocol.settlement.terms import UNITS_SIZE, Role
 from protocol.settlement.view import View
 
 _URGENT_BLOCKS: Final = 2
@@ -31,10 +34,13 @@ _URGENT_BLOCKS: Final = 2
 class Claiming:
     """One side as prover."""
 
-    def __init__(self, knowledge: Knowledge, policy: Policy, guard: OneTimeGuard) -> None:
+    def __init__(
+        self, knowledge: Knowledge, policy: Policy, guard: OneTimeGuard, strategy: Strategy
+    ) -> None:
         self._knowledge = knowledge
         self._policy = policy
         self._guard = guard
+        self._strategy = strategy
         self.asked = False
         """Whether the proof is under way."""
         self._late = False
@@ -44,7 +50,8 @@ class Claiming:
     def advance(
         self, position: Position, view: View, now_ms: int, *, refused: bool
     ) -> list[Effect]:
-        """Prove, once it is time to claim. ``refused``: the other side will not close together."""
+        """Prove, once it is time to claim; Retrace where the strategy claims something else.
+        ``refused``: the other side will not close together."""
         facts = self._knowledge.facts
         known = facts.known
         if known is None or facts.proof is not None or self.asked:
@@ -59,16 +66,22 @@ class Claiming:
             if not refused and not self._is_silent(known, position, view, now_ms):
                 return []
         self.asked = True
-        return [Prove(claim_of(self._knowledge.terms, known.certificate))]
+        claim, data = claim_of(self._knowledge.terms, known.certificate), self._claimed(known)
+        return [Prove(claim) if data == claim.encode() else Retrace(data)]
 
-    def proved(self, claim: Claim, root: bytes, position: Position, view: View) -> list[Effect]:
+    def claims(self, data: bytes) -> bool:
+        """Whether this party claims, or would claim, that ``data`` is right."""
+        known = self._knowledge.facts.known
+        return known is not None and data == self._claimed(known)
+
+    def proved(self, data: bytes, root: bytes, position: Position, view: View) -> list[Effect]:
         """Keeps the proof, so that the claim begins. TermsError for another claim or root."""
         facts, terms = self._knowledge.facts, self._knowledge.terms
-        if facts.known is None or claim != claim_of(terms, facts.known.certificate):
+        if not self.claims(data):
             raise TermsError("this is no proof of the claim that this party makes")
         if len(root) != terms.chain.width:
             raise TermsError(f"a root of {len(root)} bytes: these terms want {terms.chain.width}")
-        proof = record.Proof(claim, root)
+        proof = record.Proof(data, self._strategy.root(data, root))
         if facts.proof is not None and facts.proof != proof:
             raise TermsError("another root was proved before: the machine must be deterministic")
         if facts.proof is not None:
@@ -84,43 +97,62 @@ class Claiming:
     def require_consistent(self, claim: Claim, position: Position) -> None:
         """TermsError if this party has revealed another claim: blocks may show it when the machine
         that began it is lost."""
-        graph, knowledge = self._knowledge.graph, self._knowledge
-        if graph is None or prover_of(position) is not knowledge.role:
+        knowledge = self._knowledge
+        if knowledge.graph is None or prover_of(position) is not knowledge.role:
             return
         terms = knowledge.terms
-        said = claim_digits(terms, knowledge.role, claim.encode(), bytes(terms.chain.width))
+        data = self._strategy.claim(claim.encode())
+        said = claim_digits(terms, knowledge.role, data, bytes(terms.chain.width))
+        forward = {move.name: move for move in self._forward}
         for placed in position.path[1:]:
-            if placed.name not in graph.moves:
+            if placed.name not in forward:
                 continue
-            for label, shown in read_messages(graph.move(placed.name), placed.tx).items():
+            for label, shown in read_messages(forward[placed.name], placed.tx).items():
                 if label.field != ROOT and shown.digits != said[label]:
                     raise TermsError(
                         "this party has revealed a claim with other signatures of the oracles:"
                         " bring that certificate"
                     )
 
-    def next_move(self, position: Position, view: View) -> tuple[str, CTransaction] | None:
+    def next_move(self, game: Game | None, position: Position, view: View) -> Due | None:
         """What this party reveals next, if the next block may hold it. GuardError if it revealed
         something else before."""
         if self._knowledge.facts.proof is None:
             return None
-        forward = self._forward
+        if game is not None and self._strategy.silent(game.play):
+            return None
+        forward, chain = self._forward, self._knowledge.terms.chain
         if position.funded(self._policy.depth):
-            fits = forward[0].tx.nLockTime <= view.height
-            return self._signed(forward[0]) if fits else None
+            if forward[0].tx.nLockTime > view.height:
+                return None
+            left = chain.refund_height - view.height
+            return Due(*self._signed(forward[0]), self._rate(left))
         last = position.last
         names = [move.name for move in forward]
         if last is None or last.name not in names[:-1] or not last.opens(1, view):
             return None
-        return self._signed(forward[names.index(last.name) + 1])
+        assert last.height is not None, "an output opens once a block holds it"
+        left = last.height + chain.move_window - 1 - view.height
+        return Due(*self._signed(forward[names.index(last.name) + 1]), self._rate(left))
+
+    def _rate(self, left: int) -> int:
+        """In sat/vB, for a move that one of the next ``left`` blocks should hold; what has waited
+        pays more all the same (``Patience``)."""
+        chain = self._knowledge.terms.chain
+        return feerate_sat_vb(self._policy, chain, chain.feerate_sat_vb, 0, left)
 
     def _signed(self, move: Move) -> tuple[str, CTransaction]:
         knowledge, proof = self._knowledge, self._knowledge.facts.proof
         assert proof is not None, "a claim follows its proof"
-        said = claim_digits(knowledge.terms, knowledge.role, proof.claim.encode(), proof.root)
+        said = claim_digits(knowledge.terms, knowledge.role, proof.data, proof.root)
         revealed = {label: said[label] for label in move.messages}
         messages = knowledge.one_time.sign(revealed, self._guard)
-        return move.name, assemble(move, knowledge.signatures(move.name), messages)
+        return move.name, assemble(move, knowledge.signatures, messages)
+
+    def _claimed(self, known: record.Known) -> bytes:
+        """The machine's whole input as this party publishes it."""
+        claim = claim_of(self._knowledge.terms, known.certificate)
+        return self._strategy.claim(claim.encode())
 
     @property
     def _forward(self) -> list[Move]:
@@ -133,9 +165,9 @@ class Claiming:
         return last is not None and last.name in [move.name for move in self._forward[:-1]]
 
     def _gains(self, known: record.Known) -> bool:
-        """Whether the payout gives this party anything."""
+        """Whether what it claims gives this party anything."""
         terms = self._knowledge.terms
-        units = payout_units(terms, known.certificate.expiry)
+        units = int.from_bytes(self._claimed(known)[:UNITS_SIZE])
         if self._knowledge.role is Role.HOLDER:
             return units > 0
         return units < units_max(terms.claim.payout_bits)

@@ -22,13 +22,13 @@ from protocol.settlement.contract import Contract
 from protocol.settlement.funding import contract_outpoint, fund_tx
 from protocol.settlement.graph import Graph
 from protocol.settlement.keys import PartyKeys
-from protocol.settlement.knowledge import split_signatures
-from protocol.settlement.lifecycle import Stage, position_of, prover_of
+from protocol.settlement.lifecycle import Position, Stage, position_of
 from protocol.settlement.onetime import OneTimePublics, labels_of
-from protocol.settlement.presign import require_signatures
-from protocol.settlement.reading import read_messages
+from protocol.settlement.presign import decode_signatures, require_signatures
+from protocol.settlement.reading import Reader
 from protocol.settlement.terms import ContractTerms, Role
 from protocol.settlement.view import View
+from riscv_vm.image import ProgramImage
 
 MAGIC: Final = b"CTF1"
 _HEAD_PARTS: Final = 4
@@ -99,19 +99,24 @@ class ContractFile:
         return labels_of(self.terms, self.role)
 
     @property
+    def own_keys(self) -> OneTimePublics:
+        """The party's own one-time public keys."""
+        return OneTimePublics.decode(self.terms, self.role, self.bundle)
+
+    @property
     def bound(self) -> bytes:
         """Everything but the sealed seed: what the seal must also vouch for."""
         return self.seal(b"").encode()
 
-    def graph(self) -> Graph:
-        """Every transaction of the contract; SignatureError, TermsError or ScriptError if the
-        parts do not fit together."""
+    def graph(self, judge: ProgramImage | None = None) -> Graph:
+        """Every transaction of the contract, with ``judge`` as ``Contract`` takes it;
+        SignatureError, TermsError or ScriptError if the parts do not fit together."""
         terms, other = self.terms, self.role.other
         publics = {
-            self.role: OneTimePublics.decode(terms, self.role, self.bundle),
+            self.role: self.own_keys,
             other: OneTimePublics.decode(terms, other, self.facts.bundle),
         }
-        contract = Contract(terms, MappingProxyType({role: publics[role] for role in Role}))
+        contract = Contract(terms, MappingProxyType({r: publics[r] for r in Role}), judge)
         fund = fund_tx(contract, self.facts.coins[Role.HOLDER], self.facts.coins[Role.WRITER])
         return Graph.of(contract, contract_outpoint(fund))
 
@@ -143,10 +148,14 @@ class ContractFile:
 
 
 def restore(
-    file: ContractFile, keys: PartyKeys, guard: OneTimeGuard, view: View
+    file: ContractFile,
+    keys: PartyKeys,
+    guard: OneTimeGuard,
+    view: View,
+    judge: ProgramImage | None = None,
 ) -> tuple[bytes, ...]:
     """The records that a ``Party`` goes on from, after everything that the file or the chain shows
-    as revealed is in ``guard``.
+    as revealed is in ``guard``. ``judge`` as ``Contract`` takes it.
 
     TermsError or SignatureError if the file is not of ``keys`` or a signature in it is wrong,
     GuardError if file, chain and guard know different messages of one key.
@@ -154,9 +163,9 @@ def restore(
     facts, terms = file.facts, file.terms
     if file.bundle != keys.one_time(terms, file.role).public.encode():
         raise TermsError("contract file: the seed in it is not that of its one-time keys")
-    graph = file.graph()
+    graph = file.graph(judge)
     for role in Role:
-        signatures = split_signatures(graph, facts.signatures.get(role, b""))
+        signatures = decode_signatures(graph, facts.signatures.get(role, b""))
         require_signatures(graph, role, signatures)
     if facts.known is not None:
         require_certificate(terms, facts.known.certificate)
@@ -175,13 +184,18 @@ def restore(
 
 
 def revealed_on_chain(graph: Graph, role: Role, view: View) -> dict[Label, Digits]:
-    """The one-time messages of ``role`` that blocks and mempool show now."""
-    position = position_of(graph, view)
+    """What ``role`` has signed with its one-time keys as far as ``view`` shows (revealed_in)."""
+    return revealed_in(graph, role, position_of(graph, view))
+
+
+def revealed_in(graph: Graph, role: Role, position: Position) -> dict[Label, Digits]:
+    """The one-time messages of ``role``, who proves or answers, that blocks and mempool show,
+    whatever machine has signed them. Of two under one key the first counts."""
+    reader = Reader(graph)
     shown: dict[Label, Digits] = {}
-    if prover_of(position) is not role:
-        return shown
     for placed in position.path[1:]:
-        if placed.name in graph.moves:
-            messages = read_messages(graph.move(placed.name), placed.tx)
-            shown.update((label, message.digits) for label, message in messages.items())
+        seen = reader.read(placed.tx)
+        for label, message in ({} if seen is None else seen.messages).items():
+            if label.role == role.value:
+                shown.setdefault(label, message.digits)
     return shown

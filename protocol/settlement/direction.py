@@ -1,16 +1,18 @@
 """One direction of the contract: the moves with which one party claims, as drafts.
 
-    INPUT_1 - .. - INPUT_m - KICKOFF - SETTLE
+    INPUT_1 - .. - INPUT_m - KICKOFF -+- SETTLE
+                                      +- CHALLENGE ..        (protocol.settlement.dispute.course)
 
 INPUT_k and KICKOFF are the prover's, who reveals the claim in them; where it stops halfway, the
-other side takes everything. SETTLE is anybody's, ``challenge_window`` blocks after KICKOFF.
+other side takes everything. SETTLE is anybody's, ``challenge_window`` blocks after KICKOFF; before,
+the other side may dispute the claim.
 """
 
 from typing import Final
 
 from protocol.crypto.winternitz import BASE, Label
-from protocol.settlement.move import Draft, Paid
-from protocol.settlement.onetime import PAYOUT, OneTimePublics, labels_of
+from protocol.settlement.move import Draft, all_of_it
+from protocol.settlement.onetime import PAYOUT, OneTimePublics, claim_labels
 from protocol.settlement.path import Lock, Message, SpendPath, revealed
 from protocol.settlement.settle import Split
 from protocol.settlement.terms import MESSAGES_PER_TX, ContractTerms, Role
@@ -19,8 +21,11 @@ _SMALL_ROOT: Final = 20
 """The hash width that fits KICKOFF beside that many input messages; a wider one takes a place."""
 
 
-def direction(terms: ContractTerms, publics: OneTimePublics, split: Split) -> Draft:
-    """The first move of ``split.prover``, whose keys are ``publics``, with all that follows."""
+def direction(
+    terms: ContractTerms, publics: OneTimePublics, split: Split, challenge: Draft
+) -> Draft:
+    """The first move of ``split.prover``, whose keys are ``publics``, with all that follows;
+    ``challenge`` is the dispute's first."""
     prover = split.prover
     name = prover.value
     signers = {
@@ -28,20 +33,22 @@ def direction(terms: ContractTerms, publics: OneTimePublics, split: Split) -> Dr
         prover.other: terms.party(prover.other).challenger_key,
     }
     window = terms.chain.challenge_window
-    draft = split.draft(SpendPath(f"{name}:SETTLE", signers, blocks=window))
-    ways = [draft.path]
-    runs = _runs(terms, prover)
-    for number in range(len(runs), 0, -1):
+    settle = split.draft(SpendPath(f"{name}:SETTLE", signers, blocks=window))
+    then: tuple[Draft, ...] = (settle, challenge)
+    timeout: tuple[SpendPath, ...] = ()
+    shown = runs(terms, prover)
+    for number in range(len(shown), 0, -1):
         path = SpendPath(
-            f"{name}:KICKOFF" if number == len(runs) else f"{name}:INPUT_{number}",
+            f"{name}:KICKOFF" if number == len(shown) else f"{name}:INPUT_{number}",
             signers,
-            messages=tuple(_revealed(terms, publics, label) for label in runs[number - 1]),
+            messages=tuple(_revealed(terms, publics, label) for label in shown[number - 1]),
             blocks=1,
             height=_claim_height(terms, prover) if number == 1 else 0,
         )
-        draft = Draft(path, prover, prover, (Lock.of(ways),), (), _all_of_it, then=(draft,))
-        ways = [path, _timeout(terms, prover)]
-    return draft
+        lock = Lock.of([*(draft.inputs[0][0] for draft in then), *timeout])
+        then = (Draft(path.name, prover, prover, ((path,),), (lock,), (), all_of_it, then),)
+        timeout = (_timeout(terms, prover),)
+    return then[0]
 
 
 def timeout_name(prover: Role) -> str:
@@ -62,22 +69,18 @@ def _claim_height(terms: ContractTerms, prover: Role) -> int:
     return terms.chain.expiry_height
 
 
-def _runs(terms: ContractTerms, prover: Role) -> list[tuple[Label, ...]]:
+def runs(terms: ContractTerms, prover: Role) -> list[tuple[Label, ...]]:
     """What each move reveals: INPUT_1 .. INPUT_m, then KICKOFF."""
-    *inputs, root, payout = labels_of(terms, prover)
+    *inputs, root, payout = claim_labels(terms, prover)
     room = MESSAGES_PER_TX - (terms.chain.width > _SMALL_ROOT)
-    runs: list[tuple[Label, ...]] = []
+    taken: list[tuple[Label, ...]] = []
     while len(inputs) > room:
-        runs.append(tuple(inputs[:MESSAGES_PER_TX]))
+        taken.append(tuple(inputs[:MESSAGES_PER_TX]))
         inputs = inputs[MESSAGES_PER_TX:]
-    return [*runs, (*inputs, root, payout)]
+    return [*taken, (*inputs, root, payout)]
 
 
 def _revealed(terms: ContractTerms, publics: OneTimePublics, label: Label) -> Message:
     """The leftmost digit of the payout may have fewer than four bits."""
     spare = 4 * label.digits - terms.claim.payout_bits if label.field == PAYOUT else 0
     return revealed(label, publics.keys[label], BASE >> spare)
-
-
-def _all_of_it(left: int, _paid: Paid) -> tuple[int, ...]:
-    return (left,)

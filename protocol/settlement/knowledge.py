@@ -1,11 +1,12 @@
 """What one party knows of its contract: the facts that it kept and all that follows from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from bitcoin.core import CTransaction
 
 from protocol.bitcoin.tx import outpoint, txid
-from protocol.errors import EncodingError, TermsError
+from protocol.errors import TermsError
 from protocol.settlement import record
 from protocol.settlement.contract import Contract
 from protocol.settlement.funding import fund_tx
@@ -13,17 +14,26 @@ from protocol.settlement.graph import Graph
 from protocol.settlement.keys import PartyKeys
 from protocol.settlement.messages import Keep
 from protocol.settlement.onetime import OneTimeKeys, OneTimePublics
-from protocol.settlement.path import SIGNATURE_BYTES
+from protocol.settlement.presign import Signatures, decode_signatures
 from protocol.settlement.terms import ContractTerms, Role
+from riscv_vm.image import ProgramImage
 
 
 class Knowledge:
     """Facts, keys, and the contract and graph that both give. ``keep`` is the only way to learn."""
 
-    def __init__(self, role: Role, keys: PartyKeys, records: Sequence[bytes] = ()) -> None:
-        """EncodingError for records that are none, TermsError if the keys are not the terms'."""
+    def __init__(
+        self,
+        role: Role,
+        keys: PartyKeys,
+        records: Sequence[bytes] = (),
+        judge: ProgramImage | None = None,
+    ) -> None:
+        """``judge`` as ``Contract`` takes it. EncodingError for records that are none, TermsError
+        if the keys are not the terms'."""
         self.role = role
         self.keys = keys
+        self._judge = judge
         self.restore(record.Facts.of(records))
         terms = self.facts.terms
         if terms is not None and terms.party(role).key != keys.key.public:
@@ -36,6 +46,7 @@ class Knowledge:
         self._tried: tuple[bytes, Contract] | None = None
         self._fund: CTransaction | None = None
         self._graph: Graph | None = None
+        self._signatures: tuple[object, Mapping[Role, Signatures]] | None = None
 
     def keep(self, fact: bytes) -> Keep:
         """Learns ``fact``; the effect that writes it down."""
@@ -66,12 +77,8 @@ class Knowledge:
         TermsError or ScriptError if they cannot be."""
         if self._tried is not None and self._tried[0] == bundle:
             return self._tried[1]
-        other = self.role.other
-        publics = {
-            self.role: self.one_time.public,
-            other: OneTimePublics.decode(self.terms, other, bundle),
-        }
-        contract = Contract(self.terms, {role: publics[role] for role in Role})
+        bundles = {self.role: self.one_time.public.encode(), self.role.other: bundle}
+        contract = _contract(self.terms, bundles[Role.HOLDER], bundles[Role.WRITER], self._judge)
         self._tried = bundle, contract
         return contract
 
@@ -100,24 +107,23 @@ class Knowledge:
         """Whether every pre-signed transaction has both signatures."""
         return len(self.facts.signatures) == len(Role)
 
-    def signatures(self, name: str) -> dict[Role, bytes]:
-        """Both signatures of one move."""
+    @property
+    def signatures(self) -> Mapping[Role, Signatures]:
+        """Both parties' signatures of every way, as far as they are kept."""
         assert self.graph is not None, "no graph without coins"
-        place = list(self.graph.moves).index(name) * SIGNATURE_BYTES
-        return {
-            role: data[place : place + SIGNATURE_BYTES]
-            for role, data in self.facts.signatures.items()
-        }
+        kept = self.facts.signatures
+        if self._signatures is None or self._signatures[0] is not kept:
+            split = {role: decode_signatures(self.graph, data) for role, data in kept.items()}
+            self._signatures = kept, split
+        return self._signatures[1]
 
 
-def split_signatures(graph: Graph, data: bytes) -> dict[str, bytes]:
-    """Signatures by move, from 64 bytes each in the order of the graph; EncodingError for another
-    length."""
-    if len(data) != SIGNATURE_BYTES * len(graph.moves):
-        raise EncodingError(
-            f"signatures: {len(data)} bytes, {len(graph.moves)} moves take {SIGNATURE_BYTES} each"
-        )
-    return {
-        name: data[SIGNATURE_BYTES * place : SIGNATURE_BYTES * (place + 1)]
-        for place, name in enumerate(graph.moves)
-    }
+@lru_cache(maxsize=4)
+def _contract(
+    terms: ContractTerms, holder: bytes, writer: bytes, judge: ProgramImage | None
+) -> Contract:
+    """The contract of both bundles: a party that is made anew in the same process goes on with the
+    one it had."""
+    bundles = zip(Role, (holder, writer), strict=True)
+    publics = {role: OneTimePublics.decode(terms, role, bundle) for role, bundle in bundles}
+    return Contract(terms, publics, judge)

@@ -7,9 +7,11 @@
 A transaction counts once enough blocks hold and follow it; a reorganisation takes a stage back.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from bitcoin.core import COutPoint, CTransaction
 
@@ -20,6 +22,10 @@ from protocol.settlement.move import FUND
 from protocol.settlement.reading import name_of
 from protocol.settlement.terms import Role
 from protocol.settlement.view import View, confirmations
+
+_CLAIM: Final = re.compile(r"INPUT_\d+|KICKOFF")
+_DISPUTE: Final = re.compile(r"CHALLENGE|(REVEAL|PICK)_\d+|EXECUTE|ASSERT_\d+(_path)?")
+_SETTLE: Final = re.compile(r"SETTLE(_\w+)?")
 
 
 class Stage(StrEnum):
@@ -32,9 +38,9 @@ class Stage(StrEnum):
     CLAIMED = "claimed"
     """One side has begun to reveal its claim."""
     DISPUTED = "disputed"
-    """The claim on the chain is false."""
+    """The claim has been challenged."""
     SETTLED = "settled"
-    """CLOSE, SETTLE or a time-out: who gets what is decided."""
+    """CLOSE, a SETTLE, TAKE, a verdict or a time-out: who gets what is decided."""
     REFUNDED = "refunded"
     CANCELLED = "cancelled"
     """FUND will never confirm, and this party signs nothing more."""
@@ -105,9 +111,8 @@ def position_of(graph: Graph, view: View) -> Position:
     return Position((fund, *_spenders(graph, graph.fund, view)))
 
 
-def stage_of(position: Position, depth: int, *, false_claim: bool) -> Stage | None:
-    """The stage that the chain shows; None before FUND counts. ``false_claim`` is about the claim
-    on the path, if there is one."""
+def stage_of(position: Position, depth: int) -> Stage | None:
+    """The stage that the chain shows; None before FUND counts."""
     placed = position.counted(depth)
     if placed is None:
         return None
@@ -115,12 +120,9 @@ def stage_of(position: Position, depth: int, *, false_claim: bool) -> Stage | No
         return Stage.FUNDED
     if placed.name == REFUND:
         return Stage.REFUNDED
-    field = field_of(placed.name)
-    if field.startswith("INPUT_"):
+    if _CLAIM.fullmatch(field_of(placed.name)):
         return Stage.CLAIMED
-    if field == "KICKOFF":
-        return Stage.DISPUTED if false_claim else Stage.CLAIMED
-    return Stage.SETTLED
+    return Stage.DISPUTED if _DISPUTE.fullmatch(field_of(placed.name)) else Stage.SETTLED
 
 
 def prover_of(position: Position) -> Role | None:
@@ -134,6 +136,11 @@ def prover_of(position: Position) -> Role | None:
 def field_of(name: str) -> str:
     """What a name says behind its direction: KICKOFF of ``holder:KICKOFF``."""
     return name.rpartition(":")[2]
+
+
+def is_settle(name: str) -> bool:
+    """Whether this is a SETTLE of any stage."""
+    return _SETTLE.fullmatch(field_of(name)) is not None
 
 
 def _spenders(graph: Graph, point: COutPoint, view: View) -> Iterator[Placed]:

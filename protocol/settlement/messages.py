@@ -154,6 +154,14 @@ class Prove:
 
 
 @dataclass(frozen=True, slots=True)
+class Retrace:
+    """Run the machine on the whole input ``data``, to whatever end, and answer with
+    ``Party.retraced``; a party that was started anew asks again."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class NeedCoins:
     """Answer with ``Party.coins``: a contribution of n coins that hold ``needs(n)`` sats."""
 
@@ -182,11 +190,13 @@ class Event(StrEnum):
     STAGE = "stage"
     """The contract reached another stage, or fell back in a reorganisation."""
     DISPUTED = "disputed"
-    """The other side claims a payout that the certificate does not give."""
+    """A claim is false, or was challenged."""
     LATE = "late"
     """Too late to claim before the refund."""
     GUARDED = "guarded"
     """The one-time guard refused: another message was revealed before."""
+    UNRELAYED = "unrelayed"
+    """The node does not relay a transaction that a block may hold: give it to a miner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +207,6 @@ class Note:
     detail: str
 
 
-Effect = Keep | Say | Broadcast | Bump | Prove | NeedCoins | SignCoins | Note
+Effect = Keep | Say | Broadcast | Bump | Prove | Retrace | NeedCoins | SignCoins | Note
 """What a party wants done, in this order. If one cannot be done, drop the rest of the list and make
 the party anew from what was kept."""

@@ -1,13 +1,18 @@
-"""A pre-signed transaction, and its draft before amounts are known."""
+"""Pre-signed transactions, and their drafts before amounts are known.
 
-from collections.abc import Callable, Iterator, Mapping
+A transaction spends outputs 0, 1, .. of its parent, each by one of several ways. The ways of an
+input differ in their leaf alone, so whichever is taken the transaction is the same: EXECUTE has one
+txid and a leaf for each instruction. A signature commits to its leaf, so each has signatures of its
+own; the fee is the dearest way's.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from bitcoin.core import COutPoint, CTransaction, CTxOut
 
 from protocol.bitcoin.script import PAY_TO_ANCHOR
-from protocol.bitcoin.taproot import TapLeaf, TaprootOutput
 from protocol.bitcoin.tx import transaction, txin, txout
 from protocol.crypto.winternitz import Label, OneTimePublicKey
 from protocol.errors import ScriptError
@@ -24,6 +29,62 @@ MAX_VSIZE: Final = 10_000
 
 Paid = Mapping[Role, int]
 """What each party's bond has paid on the way, in sats."""
+Inputs = tuple[tuple[SpendPath, ...], ...]
+"""The ways to spend outputs 0, 1, .. of a parent."""
+Amounts = Callable[[int, Paid], tuple[int, ...]]
+"""The sats of every output, from what is left of the inputs and what each bond paid."""
+
+
+def all_of_it(left: int, _paid: Paid) -> tuple[int, ...]:
+    """The amounts of a move with one output."""
+    return (left,)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A pre-signed transaction before its amounts, with the drafts that spend its outputs."""
+
+    name: str
+    prover: Role | None
+    payer: Role | None
+    """Whose bond pays fee and anchor; None where the reserve does."""
+    inputs: Inputs
+    locks: tuple[Lock, ...]
+    """What locks its first outputs."""
+    plain: tuple[bytes, ...]
+    """The scripts of the outputs behind them; the anchor follows."""
+    amounts: Amounts
+    then: tuple["Draft", ...] = ()
+
+    def tx(self, amounts: Sequence[int]) -> CTransaction:
+        """Without its outpoints."""
+        scripts = (*(lock.script_pubkey for lock in self.locks), *self.plain)
+        outputs = [txout(sats, code) for sats, code in zip(amounts, scripts, strict=True)]
+        inputs = []
+        for ways in self.inputs:
+            if len({(way.sequence, way.height) for way in ways}) != 1:
+                raise ScriptError(f"{self.name}: the ways of an input have one lock")
+            inputs.append(txin(COutPoint(), ways[0].sequence))
+        return transaction(
+            inputs,
+            [*outputs, txout(ANCHOR_SATS, ANCHOR_SCRIPT)],
+            locktime=max(ways[0].height for ways in self.inputs),
+            version=TRUC,
+        )
+
+    def walk(self, held: Sequence[Lock]) -> Iterator[tuple["Draft", Sequence[Lock]]]:
+        """Itself and everything that follows it, each with the locks that it spends."""
+        yield self, held[: len(self.inputs)]
+        for child in self.then:
+            yield from child.walk(self.locks)
+
+    def vsize(self, locks: Sequence[Lock]) -> int:
+        """By the dearest way of each input; ScriptError above what version 3 allows."""
+        tx = self.tx((0,) * (len(self.locks) + len(self.plain)))
+        size = widest_vsize(tx, locks, self.inputs)
+        if size > MAX_VSIZE:
+            raise ScriptError(f"{self.name} has {size} virtual bytes, above {MAX_VSIZE}")
+        return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +94,49 @@ class Move:
     name: str
     prover: Role | None
     """In whose direction it lies; None for REFUND."""
+    payer: Role | None
+    """Who makes it and pays for it from its bond; None where the reserve pays, and either may."""
     tx: CTransaction
     """Unsigned; in a :class:`Graph` its txid is final."""
     spends: str
-    """The name of its parent, whose output 0 it spends: FUND or a move."""
-    spent: CTxOut
-    lock: Lock
-    """What locks ``spent``."""
-    path: SpendPath
-    """The way that it takes through ``lock``."""
+    """The name of its parent: FUND or a move."""
+    spent: tuple[CTxOut, ...]
+    """Outputs 0, 1, .. of the parent, which it spends."""
+    spent_locks: tuple[Lock, ...]
+    """What locks them."""
+    inputs: Inputs
+    """Each by one of these ways."""
     locks: tuple[Lock, ...]
     """What locks its first outputs; plain outputs and the anchor follow."""
     fee_sats: int
 
-    @property
-    def leaf(self) -> TapLeaf:
-        return self.path.leaf
-
-    @property
-    def output(self) -> TaprootOutput:
-        """What it spends."""
-        return self.lock.output
-
-    @property
-    def signers(self) -> Mapping[Role, bytes]:
-        """The x-only keys that sign, by party."""
-        return self.path.signers
+    def way(self, name: str | None = None) -> tuple[int, SpendPath]:
+        """The way of that name, or the only one there is, with the number of its input;
+        ScriptError if there is none."""
+        ways = list(self.ways)
+        if name is None and len(ways) == 1:
+            return ways[0]
+        for number, way in ways:
+            if way.name == name:
+                return number, way
+        raise ScriptError(f"{self.name} is not reached by {name}")
 
     @property
     def messages(self) -> dict[Label, OneTimePublicKey]:
-        """The one-time messages that its witness reveals, with the keys they verify under."""
-        return {message.label: message.key for message in self.path.messages}
+        """The one-time messages that its witness may show, with the keys they verify under."""
+        return {message.label: message.key for _, way in self.ways for message in way.messages}
+
+    @property
+    def ways(self) -> Iterator[tuple[int, SpendPath]]:
+        """Every leaf that it may show, with the number of its input."""
+        for number, ways in enumerate(self.inputs):
+            for way in ways:
+                yield number, way
 
     @property
     def widest_vsize(self) -> int:
         """The virtual bytes of the signed transaction, at most: what its fee is counted with."""
-        return widest_vsize(self.tx, self.lock, self.path)
+        return widest_vsize(self.tx, self.spent_locks, self.inputs)
 
     @property
     def anchor(self) -> int:
@@ -76,69 +144,45 @@ class Move:
         return len(self.tx.vout) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A pre-signed transaction before its amounts, with the drafts that spend its output 0."""
-
-    path: SpendPath
-    prover: Role | None
-    payer: Role | None
-    """Whose bond pays fee and anchor; None where the reserve does."""
-    locks: tuple[Lock, ...]
-    plain: tuple[bytes, ...]
-    """The scripts of the outputs behind them."""
-    amounts: Callable[[int, Paid], tuple[int, ...]]
-    """The sats of all these outputs, from what is left of the input and what each bond paid."""
-    then: tuple["Draft", ...] = ()
-
-    def tx(self, amounts: tuple[int, ...]) -> CTransaction:
-        """Without its outpoint."""
-        scripts = (*(lock.script_pubkey for lock in self.locks), *self.plain)
-        outputs = [txout(sats, code) for sats, code in zip(amounts, scripts, strict=True)]
-        return transaction(
-            [txin(COutPoint(), self.path.sequence)],
-            [*outputs, txout(ANCHOR_SATS, ANCHOR_SCRIPT)],
-            locktime=self.path.height,
-            version=TRUC,
-        )
-
-    def vsize(self, lock: Lock) -> int:
-        """Signed, at most, spending ``lock``; ScriptError above what version 3 allows."""
-        size = widest_vsize(self.tx((0,) * (len(self.locks) + len(self.plain))), lock, self.path)
-        if size > MAX_VSIZE:
-            raise ScriptError(f"{self.path.name} has {size} virtual bytes, above {MAX_VSIZE}")
-        return size
-
-
 def priced(
-    draft: Draft, spends: str, lock: Lock, sats: int, feerate_sat_vb: int, paid: Paid
+    draft: Draft,
+    spends: str,
+    held: Sequence[tuple[Lock, int]],
+    feerate_sat_vb: int,
+    paid: Paid,
 ) -> Iterator[Move]:
-    """``draft`` and all that follows it, where its input holds ``sats``. They add up: what comes
-    out, fee and anchor included, is what goes in."""
-    fee = feerate_sat_vb * draft.vsize(lock)
+    """``draft`` and all that follows it, where its parent's outputs are ``held``. They add up: what
+    comes out, fee and anchor included, is what goes in."""
+    taken = held[: len(draft.inputs)]
+    locks = tuple(lock for lock, _ in taken)
+    fee = feerate_sat_vb * draft.vsize(locks)
     if draft.payer is not None:
         paid = {**paid, draft.payer: paid[draft.payer] + fee + ANCHOR_SATS}
-    left = sats - fee - ANCHOR_SATS
+    left = sum(sats for _, sats in taken) - fee - ANCHOR_SATS
     amounts = draft.amounts(left, paid)
-    assert sum(amounts) == left, f"{draft.path.name} pays {sum(amounts)} of {left} sats"
+    assert sum(amounts) == left, f"{draft.name} pays {sum(amounts)} of {left} sats"
     yield Move(
-        name=draft.path.name,
+        name=draft.name,
         prover=draft.prover,
+        payer=draft.payer,
         tx=draft.tx(amounts),
         spends=spends,
-        spent=txout(sats, lock.script_pubkey),
-        lock=lock,
-        path=draft.path,
+        spent=tuple(txout(sats, lock.script_pubkey) for lock, sats in taken),
+        spent_locks=locks,
+        inputs=draft.inputs,
         locks=draft.locks,
         fee_sats=fee,
     )
+    outputs = list(zip(draft.locks, amounts, strict=False))
     for child in draft.then:
-        yield from priced(child, draft.path.name, draft.locks[0], amounts[0], feerate_sat_vb, paid)
+        yield from priced(child, draft.name, outputs, feerate_sat_vb, paid)
 
 
-def costs(draft: Draft, lock: Lock, payer: Role | None, feerate_sat_vb: int) -> int:
-    """The dearest that ``payer`` pays for on any way down from ``draft``, in sats."""
-    own = feerate_sat_vb * draft.vsize(lock) + ANCHOR_SATS if draft.payer is payer else 0
-    return own + max(
-        (costs(child, draft.locks[0], payer, feerate_sat_vb) for child in draft.then), default=0
-    )
+def costs(draft: Draft, held: Sequence[Lock], payer: Role | None, feerate_sat_vb: int) -> int:
+    """The dearest that ``payer`` pays for on any way down from ``draft``, in sats, where its
+    parent's outputs are ``held``."""
+    own = 0
+    if draft.payer is payer:
+        own = feerate_sat_vb * draft.vsize(held[: len(draft.inputs)]) + ANCHOR_SATS
+    then = (costs(child, draft.locks, payer, feerate_sat_vb) for child in draft.then)
+    return own + max(then, default=0)

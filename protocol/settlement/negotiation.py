@@ -29,7 +29,7 @@ from protocol.bitcoin.tx import (
 from protocol.errors import TermsError
 from protocol.settlement import record
 from protocol.settlement.funding import Contribution, change_sats, fund_needs, fund_spent, fund_tx
-from protocol.settlement.knowledge import Knowledge, split_signatures
+from protocol.settlement.knowledge import Knowledge
 from protocol.settlement.messages import (
     Accept,
     Ask,
@@ -47,7 +47,12 @@ from protocol.settlement.messages import (
 from protocol.settlement.party_terms import NONCE_SIZE
 from protocol.settlement.pieces import Incoming, cut, require_piece
 from protocol.settlement.policy import Policy
-from protocol.settlement.presign import presign, require_signatures
+from protocol.settlement.presign import (
+    decode_signatures,
+    encode_signatures,
+    presign,
+    require_signatures,
+)
 from protocol.settlement.terms import ChainTerms, ClaimTerms, ContractTerms, PartyTerms, Role
 from protocol.settlement.vacant import VACANT
 from protocol.settlement.view import View
@@ -93,7 +98,7 @@ class Negotiation:
         if self._knowledge.facts.proposed is not None:
             return []
         terms = ContractTerms(claim=claim, chain=chain, holder=self._seat(), writer=VACANT)
-        self._policy.limits.require(terms, view.height)
+        self._policy.require(terms, view.height)
         return [self._knowledge.keep(record.proposed(terms))]
 
     def coins(self, contribution: Contribution) -> list[Effect]:
@@ -171,7 +176,7 @@ class Negotiation:
                 return [Say(Decline(message.deal, facts.declined))]
             return [Say(Accept(message.deal, facts.terms))]
         try:
-            self._policy.limits.require(terms, view.height)
+            self._policy.require(terms, view.height)
             agreed = replace(terms, writer=self._seat())
         except TermsError as error:
             return [Note(Event.DECLINED, str(error)), Say(Decline(message.deal, str(error)))]
@@ -233,7 +238,7 @@ class Negotiation:
             return [knowledge.keep(record.coins(other, contribution))]
         if step is Step.SIGNATURES:
             assert knowledge.graph is not None, "SIGNATURES are expected after both sides' coins"
-            require_signatures(knowledge.graph, other, split_signatures(knowledge.graph, data))
+            require_signatures(knowledge.graph, other, decode_signatures(knowledge.graph, data))
             return [knowledge.keep(record.signatures(other, data))]
         fund, witnessed = knowledge.fund, parse_tx(data)
         if fund is None or txid(witnessed) != txid(fund):
@@ -297,7 +302,7 @@ class Negotiation:
         if knowledge.graph is None or knowledge.role in knowledge.facts.signatures:
             return []
         signed = presign(knowledge.graph, knowledge.role, knowledge.keys, self._entropy(32))
-        data = b"".join(signed[name] for name in knowledge.graph.moves)
+        data = encode_signatures(knowledge.graph, signed)
         return [knowledge.keep(record.signatures(knowledge.role, data))]
 
     def _say_available(self) -> list[Effect]:

@@ -8,13 +8,16 @@ Where ``role`` proves it reveals, in this order:
     payout  the units of the claim, four bits a digit
 
 What the claim holds before its published bytes follows from the terms, but for the units, which
-are the payout.
+are the payout. What it may come to sign in a dispute, of its own claim and of the other side's,
+is in protocol.settlement.dispute.labels.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NoReturn, Self
 
+from protocol.crypto.tagged import tagged_hash
 from protocol.crypto.winternitz import (
     ELEMENT_BYTES,
     Digits,
@@ -28,7 +31,8 @@ from protocol.crypto.winternitz import (
     message_of,
     number_digits,
 )
-from protocol.errors import EncodingError
+from protocol.errors import EncodingError, SignatureError
+from protocol.settlement.dispute.labels import dispute_labels
 from protocol.settlement.terms import (
     MESSAGE_BYTES,
     UNITS_SIZE,
@@ -42,6 +46,8 @@ from protocol.settlement.terms import (
 INPUT: Final = "input"
 ROOT: Final = "root"
 PAYOUT: Final = "payout"
+
+_ANSWERS_TAG: Final = "btcfi/one-time/answers/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +68,19 @@ class Published:
     units: int
 
 
+@lru_cache(maxsize=8)
 def labels_of(terms: ContractTerms, role: Role) -> tuple[Label, ...]:
-    """The label of every message that ``role`` may come to sign, in the order of its bundle."""
+    """The label of every message that ``role`` may come to sign in this contract, in the order of
+    its bundle: its claim, then its disputes."""
+    return (*claim_labels(terms, role), *dispute_labels(terms, role))
+
+
+def claim_labels(terms: ContractTerms, prover: Role) -> tuple[Label, ...]:
+    """The label of every message that ``prover`` reveals to claim: input, root, payout."""
     own = contract_id(terms)
 
     def label(field: str, digits: int, number: int = 0) -> Label:
-        return Label(own, role.value, role.value, number, field, digits)
+        return Label(own, prover.value, prover.value, number, field, digits)
 
     size = published_size(terms)
     sizes = [min(MESSAGE_BYTES, size - at) for at in range(0, size, MESSAGE_BYTES)]
@@ -78,7 +91,7 @@ def labels_of(terms: ContractTerms, role: Role) -> tuple[Label, ...]:
 
 def payout_label(terms: ContractTerms, prover: Role) -> Label:
     """The label of the units that ``prover`` claims."""
-    return labels_of(terms, prover)[-1]
+    return claim_labels(terms, prover)[-1]
 
 
 def published_size(terms: ContractTerms) -> int:
@@ -98,7 +111,7 @@ def claim_digits(
             f"a claim of {len(claim)} bytes and a root of {len(root)}: these terms want"
             f" {claim_size(terms.claim.quorum)} and {terms.chain.width}"
         )
-    *inputs, last, payout = labels_of(terms, prover)
+    *inputs, last, payout = claim_labels(terms, prover)
     published = digits_of(claim[claim_published_from(terms) :])
     units = int.from_bytes(claim[:UNITS_SIZE])
     step = 2 * MESSAGE_BYTES
@@ -110,7 +123,7 @@ def published_claim(
     terms: ContractTerms, prover: Role, messages: Mapping[Label, Digits]
 ) -> Published:
     """The inverse of ``claim_digits``; EncodingError if a message is missing."""
-    labels = labels_of(terms, prover)
+    labels = claim_labels(terms, prover)
     missing = [label for label in labels if label not in messages]
     if missing:
         raise EncodingError(
@@ -145,6 +158,12 @@ class OneTimePublics:
         return cls(keys)
 
 
+def answers_seed(seed: bytes) -> bytes:
+    """Where the keys come from with which a party answers the other side's claim, from the seed of
+    its one-time keys. It tells nothing of that seed, so another machine may hold it."""
+    return tagged_hash(_ANSWERS_TAG, seed)
+
+
 class OneTimeKeys:
     """The secret one-time keys of one party in one contract. Never printed or pickled."""
 
@@ -152,8 +171,22 @@ class OneTimeKeys:
 
     def __init__(self, seed: bytes, terms: ContractTerms, role: Role) -> None:
         """Derive every key of ``labels_of(terms, role)`` from 32 secret bytes."""
-        self._keys = {label: OneTimeKey(seed, label) for label in labels_of(terms, role)}
+        seeds = {role.value: seed, role.other.value: answers_seed(seed)}
+        labels = labels_of(terms, role)
+        self._keys = {label: OneTimeKey(seeds[label.direction], label) for label in labels}
         self.public = OneTimePublics({label: key.public for label, key in self._keys.items()})
+
+    @classmethod
+    def answering(cls, seed: bytes, role: Role, public: OneTimePublics) -> Self:
+        """Those keys of ``role`` that follow from ``answers_seed``: they sign no claim. ``public``
+        is the bundle of all; SignatureError if its answers are of another seed."""
+        keys = cls.__new__(cls)
+        answers = [label for label in public.keys if label.direction == role.other.value]
+        keys._keys = {label: OneTimeKey(seed, label) for label in answers}
+        if any(key.public != public.keys[label] for label, key in keys._keys.items()):
+            raise SignatureError("the seed is not that of these one-time keys")
+        keys.public = public
+        return keys
 
     def __repr__(self) -> str:
         return f"OneTimeKeys({len(self._keys)} labels)"

@@ -15,6 +15,9 @@ from bitcoin.core import CTransaction
 
 from protocol.bitcoin.tx import txid, witness_stack
 from protocol.crypto.winternitz import OneTimeGuard
+from protocol.dispute.play import Wait
+from protocol.dispute.rules import History
+from protocol.dispute.sides import HONEST, Strategy
 from protocol.errors import ChainError, GuardError, ProtocolError, TermsError
 from protocol.oracle.expiry import ExpiryCertificate
 from protocol.settlement import record
@@ -23,6 +26,8 @@ from protocol.settlement.claim import Claim, claim_of
 from protocol.settlement.claiming import Claiming
 from protocol.settlement.contract import ANCHOR_BYTES, CLOSE
 from protocol.settlement.cooperation import Cooperation
+from protocol.settlement.dispute.game import Game
+from protocol.settlement.disputing import Dispute, Disputing
 from protocol.settlement.funding import Contribution
 from protocol.settlement.graph import Graph
 from protocol.settlement.keys import PartyKeys
@@ -41,11 +46,12 @@ from protocol.settlement.messages import (
 )
 from protocol.settlement.move import FUND
 from protocol.settlement.negotiation import RECLAIM, Negotiation
-from protocol.settlement.patience import Patience
+from protocol.settlement.patience import Due, Patience
 from protocol.settlement.policy import Policy
 from protocol.settlement.terms import ChainTerms, ClaimTerms, ContractTerms, Role
 from protocol.settlement.view import View, confirmations
-from protocol.settlement.watching import Due, Watching
+from protocol.settlement.watching import Watching
+from riscv_vm.image import ProgramImage
 
 _NOWHERE: Final = Position(())
 
@@ -61,16 +67,21 @@ class Party:
         guard: OneTimeGuard,
         entropy: Callable[[int], bytes],
         records: Sequence[bytes] = (),
+        *,
+        strategy: Strategy = HONEST,
+        judge: ProgramImage | None = None,
     ) -> None:
-        """``entropy(n)`` gives n fresh random bytes. EncodingError for records that are none,
-        TermsError for those of another party."""
+        """``entropy(n)`` gives n fresh random bytes; ``judge`` is the program that both parties
+        judge a claim by, the settlement guest unless given. EncodingError for records that are
+        none, TermsError for those of another party."""
         self.role = role
         self._policy = policy
-        self._knowledge = Knowledge(role, keys, records)
+        self._knowledge = Knowledge(role, keys, records, judge)
         self._negotiation = Negotiation(self._knowledge, policy, entropy)
         self._cooperation = Cooperation(self._knowledge, policy, entropy)
-        self._claiming = Claiming(self._knowledge, policy, guard)
+        self._claiming = Claiming(self._knowledge, policy, guard, strategy)
         self._watching = Watching(self._knowledge, policy, entropy)
+        self._disputing = Disputing(self._knowledge, policy, guard, entropy, strategy)
         self._patience = Patience(policy)
         self._outcome = ""
         self._over = False
@@ -105,6 +116,11 @@ class Party:
         """How the contract ends as far as the chain shows: CLOSE, REFUND, ``holder:SETTLE``,
         ``writer:TIMEOUT`` ..., RECLAIM; empty while open."""
         return self._outcome
+
+    @property
+    def dispute(self) -> Dispute | None:
+        """The game about the claim on the chain, as of the last look; None while nobody claims."""
+        return self._disputing.shown
 
     @property
     def over(self) -> bool:
@@ -165,23 +181,42 @@ class Party:
 
         def keep() -> list[Effect]:
             position = self._patience.look(self._position(view), view)
-            return self._claiming.proved(claim, root, position, view)
+            return self._claiming.proved(claim.encode(), root, position, view)
 
         return self._do(keep, view, now_ms)
+
+    def retraced(self, data: bytes, history: History, view: View, now_ms: int) -> list[Effect]:
+        """The answer to Retrace: the machine's honest trace of the input ``data``, as long as this
+        party lives. TermsError for a trace of another shape."""
+
+        def keep() -> list[Effect]:
+            self._disputing.retraced(data, history)
+            wanted = self._claiming.asked and self.facts.proof is None
+            if not wanted or not self._claiming.claims(data):
+                return []
+            position = self._patience.look(self._position(view), view)
+            return self._claiming.proved(data, history.root, position, view)
+
+        return self._do(keep, view, now_ms)
+
+    def unrelayed(self, name: str, reason: str) -> list[Effect]:
+        """The node's policy refused the broadcast of ``name``: says so once."""
+        detail = f"{name}: {reason}; a block may hold it, give it to a miner"
+        return self._note(Event.UNRELAYED, detail)
 
     # What it does
 
     def _do(self, work: Callable[[], list[Effect]], view: View, now_ms: int) -> list[Effect]:
         """``work`` and all that is due then. Where either fails, nothing was done: what was to be
         kept is not known, and what was to be said will be said again."""
-        facts, asked = self._knowledge.facts, self._claiming.asked
+        facts, asked = self._knowledge.facts, (self._claiming.asked, self._disputing.asked)
         try:
             return work() + self._advance(view, now_ms)
         except ProtocolError:
             if self._knowledge.facts is not facts:
                 self._knowledge.restore(facts)
                 self._resume()
-            self._claiming.asked = asked
+            self._claiming.asked, self._disputing.asked = asked
             raise
 
     def _resume(self) -> None:
@@ -225,24 +260,29 @@ class Party:
         if self._knowledge.signed:
             effects += self._enforce(position, view, now_ms)
         else:
-            effects += self._reach(self._settled_stage(position, view, ""))
+            effects += self._reach(self._settled_stage(position, view))
         self._conclude(position, view)
         return effects
 
     def _enforce(self, position: Position, view: View, now_ms: int) -> list[Effect]:
         """What both sides signed, on the chain: from FUND to the last sweep."""
-        effects: list[Effect] = []
-        effects += self._learn(position)
-        fault = self._watching.fault(position)
-        effects += self._reach(self._settled_stage(position, view, fault))
-        effects += self._note(fault)
+        learned = self._learn(position)
+        effects: list[Effect] = [*learned]
+        game = self._disputing.look(position, view)
+        effects += self._reach(self._settled_stage(position, view))
+        effects += self._disputing.ask(game)
+        if game is not None and game.play.wait not in (Wait.INPUT, Wait.WINDOW, Wait.OVER):
+            detail = f"the {game.course.prover.value}'s claim was challenged"
+            effects += self._note(Event.DISPUTED, detail)
         position = self._patience.look(position, view)
         effects += self._cooperation.advance(position, now_ms)
         refused = self._cooperation.refused
         effects += self._claiming.advance(position, view, now_ms, refused=refused)
-        due = list(self._due(position, view))
+        if not learned:  # what it answers is on disk before the guard knows of an answer
+            effects += self._answer(game, position, view)
+        due = [*self._due(position, view), *self._disputing.due(game, position, view)]
         effects += self._broadcasts(due, view, now_ms)
-        return effects + self._guarded(position, view, now_ms)
+        return effects + self._guarded(game, position, view, now_ms)
 
     def _position(self, view: View) -> Position:
         graph = self._knowledge.graph
@@ -257,9 +297,9 @@ class Party:
             effects.append(self._knowledge.keep(fact))
         return effects
 
-    def _settled_stage(self, position: Position, view: View, fault: str) -> Stage:
+    def _settled_stage(self, position: Position, view: View) -> Stage:
         facts, depth = self._knowledge.facts, self._policy.depth
-        shown = stage_of(position, depth, false_claim=bool(fault))
+        shown = stage_of(position, depth)
         if shown is not None:
             return shown
         if self._is_dead(position, view):
@@ -284,60 +324,70 @@ class Party:
         keep = self._knowledge.keep(record.stage(stage))
         return [keep, Note(Event.STAGE, f"{before} -> {stage}")]
 
-    def _note(self, fault: str) -> list[Effect]:
-        if not fault or fault in self._noted:
+    def _note(self, event: Event, detail: str) -> list[Effect]:
+        """Says so once."""
+        if detail in self._noted:
             return []
-        self._noted.add(fault)
-        return [Note(Event.DISPUTED, fault)]
+        self._noted.add(detail)
+        return [Note(event, detail)]
 
     def _due(self, position: Position, view: View) -> Iterator[Due]:
         """The transactions that belong in the mempool by now."""
         facts = self._knowledge.facts
         if position.fund is None:
             if facts.fund is not None:
-                yield FUND, facts.fund
+                yield Due(FUND, facts.fund)
             elif facts.reclaim is not None:
-                yield RECLAIM, facts.reclaim
+                yield Due(RECLAIM, facts.reclaim)
         elif facts.close is not None and position.last is None:
-            yield CLOSE, facts.close
+            yield Due(CLOSE, facts.close)
         if position.fund is not None:
             yield from self._watching.due(position, view)
 
-    def _guarded(self, position: Position, view: View, now_ms: int) -> list[Effect]:
+    def _answer(self, game: Game | None, position: Position, view: View) -> list[Effect]:
+        """This party's next move in a dispute, kept."""
+        try:
+            return [*self._disputing.answer(game, position, view)]
+        except GuardError as error:
+            return self._note(Event.GUARDED, str(error))
+
+    def _guarded(
+        self, game: Game | None, position: Position, view: View, now_ms: int
+    ) -> list[Effect]:
         """This party's next move of its claim, through the one-time guard."""
         if position.fund is None:
             return []
         try:
-            move = self._claiming.next_move(position, view)
+            move = self._claiming.next_move(game, position, view)
         except GuardError as error:
-            if str(error) in self._noted:
-                return []
-            self._noted.add(str(error))
-            return [Note(Event.GUARDED, str(error))]
+            return self._note(Event.GUARDED, str(error))
         return [] if move is None else self._broadcasts([move], view, now_ms)
 
     def _broadcasts(self, due: Sequence[Due], view: View, now_ms: int) -> list[Effect]:
         """Those that the node does not know; once a block, and again after ``repeat_ms``."""
         effects: list[Effect] = []
-        for name, tx in due:
-            last = self._sent.get(txid(tx))
+        for one in due:
+            name = txid(one.tx)
+            last = self._sent.get(name)
             waits = last is not None and (
                 last[0] == view.height and 0 <= now_ms - last[1] < self._policy.repeat_ms
             )
-            effect = self._sending(name, tx)
-            if waits or (isinstance(effect, Broadcast) and view.tx(txid(tx)) is not None):
+            effect = self._sending(one)
+            if waits or (isinstance(effect, Broadcast) and view.tx(name) is not None):
                 continue
-            self._sent[txid(tx)] = view.height, now_ms
+            self._sent[name] = view.height, now_ms
             effects.append(effect)
         return effects
 
-    def _sending(self, name: str, tx: CTransaction) -> Broadcast | Bump:
+    def _sending(self, due: Due) -> Broadcast | Bump:
         graph = self._knowledge.graph
-        if graph is None or name not in graph.moves:  # without an anchor
-            return Broadcast(name, tx)
+        if graph is None or due.name not in graph.moves:  # without an anchor
+            return Broadcast(due.name, due.tx)
         chain = graph.contract.terms.chain
-        rate = self._patience.feerate_sat_vb(chain)
-        return Bump(name, tx, rate) if rate > chain.feerate_sat_vb else Broadcast(name, tx)
+        rate = max(due.feerate_sat_vb, self._patience.feerate_sat_vb(chain))
+        if rate > chain.feerate_sat_vb:
+            return Bump(due.name, due.tx, rate)
+        return Broadcast(due.name, due.tx)
 
     def _conclude(self, position: Position, view: View) -> None:
         """Sets ``outcome`` and ``over``."""
@@ -346,9 +396,7 @@ class Party:
         ends = placed is not None and self.stage in (Stage.SETTLED, Stage.REFUNDED)
         if placed is not None and ends:
             self._outcome = placed.name
-            self._over = not placed.name.endswith(":SETTLE") or self._watching.is_swept(
-                position, view
-            )
+            self._over = self._watching.is_swept(position, view)
             return
         dead = self.stage is Stage.CANCELLED
         self._outcome = RECLAIM if dead and reclaim is not None else ""

@@ -12,12 +12,26 @@ from typing import Final
 from bitcoin.core import CTransaction
 
 from protocol.bitcoin.opcodes import Op
-from protocol.bitcoin.script import after_blocks, after_height, check_x_only, script
-from protocol.bitcoin.taproot import NUMS_KEY, TapLeaf, TaprootOutput, balanced, taproot_output
-from protocol.bitcoin.tx import SEQUENCE_REPLACEABLE, vsize, with_witness
+from protocol.bitcoin.script import (
+    after_blocks,
+    after_height,
+    check_x_only,
+    number_bytes,
+    script,
+)
+from protocol.bitcoin.taproot import (
+    NUMS_KEY,
+    TapLeaf,
+    TaprootOutput,
+    balanced,
+    compact_size,
+    taproot_output,
+)
+from protocol.bitcoin.tx import SEQUENCE_REPLACEABLE, vsize_with
 from protocol.bitcoin.winternitz_script import (
     constant_items,
     message_items,
+    read_message,
     require_stack,
     verify_bit,
     verify_constant,
@@ -26,7 +40,6 @@ from protocol.bitcoin.winternitz_script import (
 from protocol.crypto.winternitz import (
     BASE,
     ELEMENT_BYTES,
-    TOP,
     Digits,
     Label,
     OneTimePublicKey,
@@ -37,6 +50,9 @@ from protocol.settlement.terms import Role
 
 SIGNATURE_BYTES: Final = 64
 """Every signature here is SIGHASH_DEFAULT: it commits to all of the transaction."""
+
+_SCRIPT_AND_CONTROL: Final = 2
+"""The items above those that the script sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +72,10 @@ class Message:
         return message_items(signed.digits, signed.signature)
 
     @property
-    def widest_items(self) -> tuple[bytes, ...]:
-        """As many bytes as ``items`` can have."""
-        pair = (bytes(ELEMENT_BYTES),) if self.constant else (bytes(ELEMENT_BYTES), bytes([TOP]))
-        return pair * len(self.key.ends)
+    def widest_items(self) -> tuple[int, int]:
+        """How many items it has, and their bytes at most, each with its length."""
+        count = len(self.key.ends) * (1 if self.constant else 2)
+        return count, len(self.key.ends) * (1 + ELEMENT_BYTES) + (count - len(self.key.ends)) * 2
 
 
 def revealed(label: Label, key: OneTimePublicKey, below: int = BASE) -> Message:
@@ -96,7 +112,7 @@ class SpendPath:
 
     def __post_init__(self) -> None:
         """ScriptError for a lock out of range or more messages than a stack holds."""
-        require_stack(len(self.signers) + len(self.widest_items))
+        require_stack(self.widest_items[0])
         *others, last = (check_x_only(key) for key in self.signers.values())
         code = b"".join(message.script for message in self.messages)
         code += b"".join(script(key, Op.CHECKSIGVERIFY) for key in others)
@@ -110,19 +126,55 @@ class SpendPath:
         """Of the input: the relative lock, or one that lets the absolute lock count."""
         return self.blocks or SEQUENCE_REPLACEABLE
 
-    def items(self, messages: Mapping[Label, SignedMessage]) -> list[bytes]:
-        """The witness items of ``messages``, bottom to top; SignatureError if one is missing."""
-        missing = [m.label for m in self.messages if m.label not in messages]
-        if missing:
-            raise SignatureError(
-                f"{self.name} lacks the one-time signature of {missing[0].field} {missing[0].round}"
-            )
-        return _stacked(message.items(messages[message.label]) for message in self.messages)
+    @property
+    def hints(self) -> int:
+        """How many numbers that nobody signed its witness begins with."""
+        return 0
+
+    def items(
+        self, messages: Mapping[Label, SignedMessage], hints: Sequence[int] = ()
+    ) -> list[bytes]:
+        """The witness items of ``hints`` and ``messages``, bottom to top.
+
+        ``messages`` may hold more than it shows. SignatureError if one is missing or wrong, or for
+        another number of hints.
+        """
+        if len(hints) != self.hints:
+            raise SignatureError(f"{self.name} takes {self.hints} unsigned numbers")
+        for message in self.messages:
+            shown = messages.get(message.label)
+            if shown is None or not message.key.verify(shown.digits, shown.signature):
+                raise SignatureError(
+                    f"{self.name} shows {message.label.field} {message.label.round}: sign it with"
+                    " the one-time key"
+                )
+        shown_items = _stacked(message.items(messages[message.label]) for message in self.messages)
+        return [*map(number_bytes, hints), *shown_items]
+
+    def read(self, items: Sequence[bytes]) -> dict[Label, SignedMessage]:
+        """The messages in a witness, its script and what is above left out; those that the leaf
+        fixes are not in it. SignatureError unless they are what the leaf accepts."""
+        left = list(items)
+        shown: dict[Label, SignedMessage] = {}
+        for message in self.messages:
+            if message.constant:
+                del left[-len(message.key.ends) :]
+                continue
+            taken = 2 * len(message.key.ends)
+            shown[message.label] = SignedMessage(*read_message(message.key, left[-taken:]))
+            del left[-taken:]
+        return shown
 
     @property
-    def widest_items(self) -> list[bytes]:
-        """As many bytes as ``items`` can have."""
-        return _stacked(message.widest_items for message in self.messages)
+    def widest_items(self) -> tuple[int, int]:
+        """How many items a witness has before its script, signatures included, and their bytes at
+        most, each with its length."""
+        counts, sizes = [self.hints, len(self.signers)], [2 * self.hints]
+        for message in self.messages:
+            count, size = message.widest_items
+            counts.append(count)
+            sizes.append(size)
+        return sum(counts), sum(sizes) + len(self.signers) * (1 + SIGNATURE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +193,11 @@ class Lock:
     def script_pubkey(self) -> bytes:
         return self.output.script_pubkey
 
+    def spent_by(self, code: bytes) -> SpendPath | None:
+        """The way whose leaf is the script ``code``."""
+        leaf = TapLeaf(code)
+        return next((path for path in self.paths if path.leaf == leaf), None)
+
     def path(self, name: str) -> SpendPath:
         """The way of that name; ScriptError if there is none."""
         for path in self.paths:
@@ -158,15 +215,22 @@ class Lock:
         signed = [signatures[role] for role in reversed(list(path.signers))]
         return [*signed, *items, path.leaf.script, self.output.control_block(path.leaf)]
 
-    def widest_stack(self, path: SpendPath) -> list[bytes]:
-        """As many bytes as ``stack`` can have: what fees are counted with."""
-        empty = bytes(SIGNATURE_BYTES)
-        return self.stack(path, dict.fromkeys(path.signers, empty), path.widest_items)
+    def widest_witness(self, path: SpendPath) -> int:
+        """The bytes of the whole witness, at most: what fees are counted with."""
+        count, size = path.widest_items
+        for item in (path.leaf.size, len(self.output.control_block(path.leaf))):
+            size += len(compact_size(item)) + item
+        return len(compact_size(count + _SCRIPT_AND_CONTROL)) + size
 
 
-def widest_vsize(tx: CTransaction, lock: Lock, path: SpendPath) -> int:
-    """The virtual bytes of ``tx`` when its only input spends ``lock`` by ``path``."""
-    return vsize(with_witness(tx, [lock.widest_stack(path)]))
+def widest_vsize(
+    tx: CTransaction, locks: Sequence[Lock], inputs: Sequence[Sequence[SpendPath]]
+) -> int:
+    """The virtual bytes of ``tx``, which spends ``locks`` by the dearest way of each input."""
+    return vsize_with(
+        tx,
+        (max(map(lock.widest_witness, ways)) for lock, ways in zip(locks, inputs, strict=True)),
+    )
 
 
 def _stacked(parts: Iterable[tuple[bytes, ...]]) -> list[bytes]:

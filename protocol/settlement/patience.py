@@ -1,23 +1,54 @@
-"""How long a transaction of the contract has waited in the mempool, and what is paid then.
+"""How long a transaction waits, and what is paid then.
 
 What only a mempool shows may never be in a block: a party that lets it stand in its way loses its
 deadlines to whoever parks a cheap transaction there. After ``stuck_blocks`` it does not count any
-more, and this party's own transaction is sent with a child that pays for both; the rate doubles
-each time that so many blocks have passed, up to the terms' highest.
+more. What this party itself wants in a block pays more the longer it has waited, twice as much each
+time that so many blocks have passed, and the terms' highest rate when its window is about to close:
+a pre-signed transaction through a child, one that it signs alone by being signed again.
 """
+
+from dataclasses import dataclass
+from typing import Final
+
+from bitcoin.core import CTransaction
 
 from protocol.bitcoin.tx import txid
 from protocol.settlement.lifecycle import Position
-from protocol.settlement.policy import Policy
+from protocol.settlement.policy import MARGIN_BLOCKS, Policy
 from protocol.settlement.terms import ChainTerms
 from protocol.settlement.view import View
+
+SPARE_BLOCKS: Final = MARGIN_BLOCKS
+"""A window that closes so soon is about to close: one block to pay the highest rate in, and one in
+case that this is late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A transaction that the next block may hold, and what it should pay by now: 0 for what it
+    pays by itself."""
+
+    name: str
+    tx: CTransaction
+    feerate_sat_vb: int = 0
+
+
+def feerate_sat_vb(
+    policy: Policy, chain: ChainTerms, base: int, waited: int, left: int | None = None
+) -> int:
+    """What to pay for a transaction that has waited so many blocks and should be in one of the next
+    ``left``; ``base`` at first, the terms' highest rate at most."""
+    if left is not None and left <= SPARE_BLOCKS:
+        return chain.max_feerate_sat_vb
+    doublings = min(max(waited, 0) // policy.stuck_blocks, 32)
+    return min(base << doublings, chain.max_feerate_sat_vb)
 
 
 class Patience:
     """Of one party, about the last transaction of its contract."""
 
     def __init__(self, policy: Policy) -> None:
-        self._stuck_blocks = policy.stuck_blocks
+        self._policy = policy
         self._waiting: tuple[bytes, int] | None = None
         self._waited = 0
 
@@ -34,9 +65,8 @@ class Patience:
     @property
     def is_out(self) -> bool:
         """Whether something has waited for too many blocks."""
-        return self._waited >= self._stuck_blocks
+        return self._waited >= self._policy.stuck_blocks
 
     def feerate_sat_vb(self, chain: ChainTerms) -> int:
         """What to pay by now; the terms' own rate while there is patience."""
-        doublings = min(self._waited // self._stuck_blocks, 32)
-        return min(chain.feerate_sat_vb << doublings, chain.max_feerate_sat_vb)
+        return feerate_sat_vb(self._policy, chain, chain.feerate_sat_vb, self._waited)

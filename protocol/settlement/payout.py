@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from protocol.errors import TermsError
 from protocol.options.payoff import units_max
+from protocol.settlement.dispute.forfeit import Forfeit
 from protocol.settlement.graph import Graph
+from protocol.settlement.move import Move
 from protocol.settlement.terms import Role
 
 
@@ -20,20 +22,24 @@ class Payout:
     directly. The fees of the way here are taken off the prover's already."""
 
 
-def payout_of(graph: Graph, prover: Role, units: int) -> Payout:
-    """What SETTLE in ``prover``'s direction pays where KICKOFF revealed ``units``.
+def payout_of(graph: Graph, settle: Move, units: int) -> Payout:
+    """What ``settle``, a SETTLE of any stage, pays where KICKOFF revealed ``units``.
 
     TermsError for more than the payout bits hold: Script refuses a KICKOFF that says so.
     """
-    split, settle = graph.contract.splits[prover], graph.settle(prover)
+    prover = settle.prover
+    if prover is None:
+        raise TermsError(f"{settle.name} is no SETTLE")
+    split = graph.contract.splits[prover]
+    paid = split.paid if settle == graph.settle(prover) else Forfeit(split).paid
     most = units_max(graph.contract.terms.claim.payout_bits)
     if not 0 <= units <= most:
         raise TermsError(f"units {units}: a payout has 0 to {most}")
     locked = range(len(split.locks))
     sweeps = {role: tuple(n for n in locked if split.owner(n, units) is role) for role in Role}
-    plain = dict(zip((Role.HOLDER, Role.WRITER), settle.tx.vout[len(split.locks) :], strict=False))
-    sats = {
-        role: int(plain[role].nValue) + sum(int(settle.tx.vout[n].nValue) for n in sweeps[role])
-        for role in Role
-    }
+    owners = {n: role for role in Role for n in sweeps[role]}
+    owners |= dict(enumerate(paid, start=len(split.locks)))
+    sats = dict.fromkeys(Role, 0)
+    for number, role in owners.items():
+        sats[role] += int(settle.tx.vout[number].nValue)
     return Payout(sweeps, sats)

@@ -8,6 +8,10 @@ from typing import Final
 from protocol.errors import TermsError
 from protocol.settlement.terms import ChainTerms, ClaimTerms, ContractTerms
 
+MARGIN_BLOCKS: Final = 2
+"""A window has so many blocks beside those that a transaction takes to count: one for the answer,
+one in case that it is late."""
+
 Range = tuple[int, int]
 """From the first to the second, both included."""
 
@@ -118,4 +122,27 @@ class Policy:
     repeat_ms: int = 5_000
     """After so much silence it asks again."""
     sweep_feerate_sat_vb: int | None = None
-    """Of sweeps and time-outs; None for the contract's."""
+    """Of what it signs alone, at first; None for the contract's."""
+
+    def require(self, terms: ContractTerms, height: int) -> None:
+        """TermsError naming the first term that this party does not agree to, or whose window is
+        too short for it to answer what counts."""
+        self.limits.require(terms, height)
+        for name in ("move_window", "challenge_window"):
+            window, least = getattr(terms.chain, name), self.depth + MARGIN_BLOCKS
+            if window < least:
+                raise TermsError(
+                    f"{name} {window}: this party answers what {self.depth} blocks hold, it agrees"
+                    f" to {least} or more"
+                )
+
+    def fresh_feerate_sat_vb(self, chain: ChainTerms) -> int:
+        """Of what it signs alone, at first: never so much that an output does not pay for its
+        sweep."""
+        own = self.sweep_feerate_sat_vb
+        return chain.feerate_sat_vb if own is None else min(own, chain.max_feerate_sat_vb)
+
+    def confirmations(self, window: int) -> int:
+        """With which a transaction is answered within ``window`` blocks: ``depth``, or fewer where
+        its time would be over (for a party that has agreed to such terms nevertheless)."""
+        return max(1, min(self.depth, window - MARGIN_BLOCKS))

@@ -1,43 +1,74 @@
 """What a transaction in a block is to a contract, and what its witness reveals."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from bitcoin.core import CTransaction
 
-from protocol.bitcoin.tx import outpoint, outpoint_key, txid, witness_stack
-from protocol.bitcoin.winternitz_script import read_message
+from protocol.bitcoin.tx import outpoint_key, txid, witness_stack
 from protocol.crypto.winternitz import Label
 from protocol.errors import SignatureError
 from protocol.settlement.contract import CLOSE
 from protocol.settlement.graph import Graph
 from protocol.settlement.move import FUND, Move
 from protocol.settlement.onetime import SignedMessage
-from protocol.settlement.path import Lock
+from protocol.settlement.path import Lock, SpendPath
 
 _ANNEX: Final = b"\x50"
 
 
-def move_of(graph: Graph, tx: CTransaction) -> Move | None:
-    """The move that ``tx`` is, by txid."""
-    found = txid(tx)
-    return next((move for move in graph.moves.values() if txid(move.tx) == found), None)
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A transaction of the contract that takes leaves."""
+
+    move: str | None
+    """Which pre-signed one it is; None for one that a party signed alone, and for CLOSE."""
+    parent: str
+    """What made the first of the contract's outputs that it spends."""
+    way: SpendPath
+    """How it spends that."""
+    messages: Mapping[Label, SignedMessage]
+    """That all its inputs show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads blocks for one contract."""
+
+    graph: Graph
+
+    def read(self, tx: CTransaction) -> Seen | None:
+        """What ``tx`` is; None if it spends nothing of the contract by a leaf.
+
+        SignatureError if its witness is none that Script accepts.
+        """
+        found: Seen | None = None
+        messages: dict[Label, SignedMessage] = {}
+        for number, parent, lock in _spent(self.graph, tx):
+            *items, code = _to_script(tx, number)
+            if not code:
+                continue
+            way = lock.spent_by(code)
+            if way is None:
+                raise SignatureError(f"a spend of {parent} shows a leaf that is not the contract's")
+            messages |= way.read(items)
+            if found is None:
+                found = Seen(self.graph.names.get(txid(tx)), parent, way, messages)
+        return found
 
 
 def name_of(graph: Graph, tx: CTransaction) -> str | None:
-    """FUND, CLOSE, the name of a move, or of what is signed fresh ``holder:TIMEOUT`` and
-    ``holder:SWEEP_WRITER``; None for a transaction that is not the contract's."""
-    if txid(tx) == bytes(graph.fund.hash):
+    """FUND, CLOSE, the name of a move, or of the way of what is signed fresh: ``holder:TIMEOUT``,
+    ``holder:SWEEP_WRITER``, ``holder:ROM_0``; None for a transaction that is not the contract's."""
+    known = txid(tx)
+    if known == bytes(graph.fund.hash):
         return FUND
-    move = move_of(graph, tx)
-    if move is not None:
-        return move.name
-    locked = _locked(graph)
-    for number, spends in enumerate(tx.vin):
-        lock = locked.get(outpoint_key(spends.prevout))
-        if lock is not None:
-            *_, code = _to_script(tx, number)
-            names = [path.name for path in lock.paths if path.leaf.script == code]
-            return names[0] if names else CLOSE
+    if known in graph.names:
+        return graph.names[known]
+    for number, _, lock in _spent(graph, tx):
+        way = lock.spent_by(_to_script(tx, number)[-1])
+        return CLOSE if way is None else way.name
     return None
 
 
@@ -48,15 +79,20 @@ def read_messages(move: Move, tx: CTransaction) -> dict[Label, SignedMessage]:
     """
     if txid(tx) != txid(move.tx):
         raise SignatureError(f"this transaction is not {move.name}")
-    *items, code = _to_script(tx, 0)
-    if code != move.leaf.script:
-        raise SignatureError(f"the witness of {move.name} shows another leaf")
-    shown: dict[Label, SignedMessage] = {}
-    for label, key in move.messages.items():
-        taken = 2 * len(key.ends)
-        shown[label] = SignedMessage(*read_message(key, items[-taken:]))
-        del items[-taken:]
-    return shown
+    messages: dict[Label, SignedMessage] = {}
+    for number, lock in enumerate(move.spent_locks):
+        *items, code = _to_script(tx, number)
+        way = lock.spent_by(code)
+        if way is None or way not in move.inputs[number]:
+            raise SignatureError(f"the witness of {move.name} shows another leaf")
+        messages |= way.read(items)
+    return messages
+
+
+def _spent(graph: Graph, tx: CTransaction) -> list[tuple[int, str, Lock]]:
+    """The inputs that spend the contract: their number, what made the output, what locks it."""
+    spent = ((n, graph.locks.get(outpoint_key(i.prevout))) for n, i in enumerate(tx.vin))
+    return [(number, *known) for number, known in spent if known is not None]
 
 
 def _to_script(tx: CTransaction, number: int) -> tuple[bytes, ...]:
@@ -66,12 +102,3 @@ def _to_script(tx: CTransaction, number: int) -> tuple[bytes, ...]:
     if len(stack) > 1 and stack[-1][:1] == _ANNEX:
         stack = stack[:-1]
     return stack[:-1] if len(stack) > 1 else (b"",)
-
-
-def _locked(graph: Graph) -> dict[bytes, Lock]:
-    """Every locked output of the graph, by its outpoint."""
-    found = {outpoint_key(graph.fund): graph.contract.lock}
-    for move in graph.moves.values():
-        for index, lock in enumerate(move.locks):
-            found[outpoint_key(outpoint(txid(move.tx), index))] = lock
-    return found

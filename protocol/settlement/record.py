@@ -3,7 +3,7 @@
     record   length of the kind u8 | kind | (length u32 | part) ...
 
 A fact is never taken back. Where two records of a kind may exist the last one counts, but for
-``seen``, of which all do.
+``seen`` and ``said``, of which all do.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +17,6 @@ from bitcoin.core import CTransaction
 from protocol.bitcoin.tx import Coin, outpoint, parse_tx, serialize, txout
 from protocol.errors import EncodingError
 from protocol.oracle.expiry import ExpiryCertificate
-from protocol.settlement.claim import Claim
 from protocol.settlement.cursor import Cursor
 from protocol.settlement.funding import Contribution
 from protocol.settlement.lifecycle import Stage
@@ -42,7 +41,8 @@ class Known:
 class Proof:
     """What this party claims: from the first revealed byte on there is no other."""
 
-    claim: Claim
+    data: bytes
+    """The machine's whole input; that of a ``claim.Claim`` unless the party lies."""
     root: bytes
 
 
@@ -71,6 +71,8 @@ class Facts:
     proof: Proof | None = None
     seen: tuple[tuple[str, CTransaction], ...] = ()
     """The moves with which the other side revealed something, as blocks held them."""
+    said: tuple[tuple[str, CTransaction], ...] = ()
+    """What this party said in a dispute, in its order."""
     stage: Stage = Stage.DRAFT
 
     @classmethod
@@ -114,6 +116,7 @@ class Facts:
         if self.proof is not None:
             found.append(proof(self.proof))
         found += [seen(name, tx) for name, tx in self.seen]
+        found += [said(name, tx) for name, tx in self.said]
         found.append(stage(self.stage))
         return found
 
@@ -166,12 +169,17 @@ def known(fact: Known) -> bytes:
 
 def proof(fact: Proof) -> bytes:
     """This party is about to reveal this claim."""
-    return _join("proof", fact.claim.encode(), fact.root)
+    return _join("proof", fact.data, fact.root)
 
 
 def seen(name: str, tx: CTransaction) -> bytes:
     """A move of the other side, from a block."""
     return _join("seen", name.encode(), serialize(tx))
+
+
+def said(name: str, tx: CTransaction) -> bytes:
+    """A transaction of this party's own, about to be broadcast."""
+    return _join("said", name.encode(), serialize(tx))
 
 
 def stage(reached: Stage) -> bytes:
@@ -281,6 +289,10 @@ def _seen(facts: Facts, name: bytes, tx: bytes) -> Any:
     return {"seen": (*facts.seen, (_text(name), parse_tx(tx)))}
 
 
+def _said(facts: Facts, name: bytes, tx: bytes) -> Any:
+    return {"said": (*facts.said, (_text(name), parse_tx(tx)))}
+
+
 _READERS: Final[Mapping[str, tuple[Callable[..., Any], int]]] = {
     "proposed": (lambda _, terms: {"proposed": ContractTerms.decode(terms)}, 1),
     "accepted": (_accepted, 2),
@@ -293,8 +305,9 @@ _READERS: Final[Mapping[str, tuple[Callable[..., Any], int]]] = {
     "reclaim": (lambda _, tx: {"reclaim": parse_tx(tx)}, 1),
     "close": (lambda _, tx: {"close": parse_tx(tx)}, 1),
     "known": (_known, 4),
-    "proof": (lambda _, claim, root: {"proof": Proof(Claim.decode(claim), root)}, 2),
+    "proof": (lambda _, data, root: {"proof": Proof(data, root)}, 2),
     "seen": (_seen, 2),
+    "said": (_said, 2),
     "stage": (lambda _, name: {"stage": _stage(name)}, 1),
 }
 """Of each kind, what changes in the facts, and the number of its parts."""

@@ -54,6 +54,11 @@ class Split:
         return (*bits, fee) if fee else bits
 
     @property
+    def paid(self) -> tuple[Role, ...]:
+        """Whose each output behind the locked ones is."""
+        return Role.HOLDER, Role.WRITER
+
+    @property
     def rounded_sats(self) -> int:
         """What the bits without an output hold: the other side's, whatever is claimed."""
         bits = set(range(self.terms.claim.payout_bits)) - set(self.bits)
@@ -85,8 +90,8 @@ class Split:
 
     def draft(self, path: SpendPath) -> Draft:
         """SETTLE itself, spending KICKOFF by ``path``; the reserve pays for it."""
-        scripts = tuple(self.terms.party(role).script for role in (Role.HOLDER, Role.WRITER))
-        return Draft(path, self.prover, None, self.locks, scripts, self.amounts)
+        scripts = tuple(self.terms.party(role).script for role in self.paid)
+        return Draft(path.name, self.prover, None, ((path,),), self.locks, scripts, self.amounts)
 
 
 def split_of(terms: ContractTerms, prover: Role, publics: OneTimePublics) -> Split:
@@ -152,7 +157,7 @@ def _worth_it(terms: ContractTerms, lock: Lock, sats: int) -> bool:
         (role,) = path.signers
         party = terms.party(role)
         alone = transaction([txin(COutPoint())], [txout(0, party.script)])
-        fee = terms.chain.max_feerate_sat_vb * widest_vsize(alone, lock, path)
+        fee = terms.chain.max_feerate_sat_vb * widest_vsize(alone, [lock], [[path]])
         if sats < fee + party.dust_sats:
             return False
     return True

@@ -1,4 +1,4 @@
-"""The spends that are signed fresh, at a fee of their own: sweeps, time-outs, fee bumps."""
+"""What one party signs alone and at its own fee: sweeps, TIMEOUT, VERDICT, REFUTE, fee bumps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,24 +11,28 @@ from protocol.bitcoin.sighash import LeafSpend, sign_input
 from protocol.bitcoin.tx import (
     Coin,
     outpoint,
+    outpoint_key,
     transaction,
     txid,
     txin,
     txout,
     vsize,
+    vsize_with,
     with_witness,
+    witness_stack,
 )
 from protocol.crypto.winternitz import Label
 from protocol.errors import ScriptError
 from protocol.settlement.direction import timeout_name
+from protocol.settlement.dispute.spends import Spend
 from protocol.settlement.funding import widest_witness
 from protocol.settlement.graph import Graph
 from protocol.settlement.keys import PartyKeys
 from protocol.settlement.move import TRUC, Move
 from protocol.settlement.onetime import SignedMessage, payout_label
-from protocol.settlement.path import Lock, SpendPath
+from protocol.settlement.path import Lock, SpendPath, widest_vsize
 from protocol.settlement.settle import sweep_name
-from protocol.settlement.terms import Role
+from protocol.settlement.terms import ContractTerms, Role
 
 TRUC_CHILD_MAX_VSIZE: Final = 1_000
 """Of the child of an unconfirmed version 3 transaction (BIP431)."""
@@ -36,7 +40,7 @@ TRUC_CHILD_MAX_VSIZE: Final = 1_000
 
 def sweep_tx(
     graph: Graph,
-    prover: Role,
+    settle: Move,
     role: Role,
     outputs: Sequence[int],
     keys: PartyKeys,
@@ -45,7 +49,7 @@ def sweep_tx(
     payout: SignedMessage | None = None,
     feerate_sat_vb: int | None = None,
 ) -> CTransaction:
-    """``role`` takes these outputs of ``prover``'s SETTLE in one transaction, to its script.
+    """``role`` takes these outputs of ``settle``, a SETTLE of any stage, in one transaction.
 
     The party that did not prove shows ``payout``, the prover's own message as KICKOFF revealed it,
     and may do so from the next block on; the prover waits ``sweep_delay``. ``outputs`` are those
@@ -54,11 +58,13 @@ def sweep_tx(
 
     SignatureError without the evidence, ScriptError if the outputs do not pay for the transaction.
     """
-    settle = graph.settle(prover)
-    shown = {} if payout is None else {payout_label(graph.contract.terms, prover): payout}
+    terms, prover = graph.contract.terms, settle.prover
+    if prover is None:
+        raise ScriptError(f"{settle.name} is no SETTLE")
+    shown = {} if payout is None else {payout_label(terms, prover): payout}
     name = sweep_name(prover, role)
     taken = [Taken.of(settle, index, name, shown) for index in outputs]
-    return fresh_tx(graph, role, taken, keys, aux_rand, feerate_sat_vb)
+    return fresh_tx(terms, role, taken, keys, aux_rand, feerate_sat_vb)
 
 
 def timeout_tx(
@@ -76,7 +82,33 @@ def timeout_tx(
     if move.prover is None or not move.locks:
         raise ScriptError(f"after {move.name} nobody is waited for")
     taken = Taken.of(move, 0, timeout_name(move.prover), {})
-    return fresh_tx(graph, move.prover.other, [taken], keys, aux_rand, feerate_sat_vb)
+    other = move.prover.other
+    return fresh_tx(graph.contract.terms, other, [taken], keys, aux_rand, feerate_sat_vb)
+
+
+def alone_tx(
+    graph: Graph,
+    role: Role,
+    spends: Sequence[Spend],
+    keys: PartyKeys,
+    aux_rand: bytes,
+    messages: Mapping[Label, SignedMessage] | None = None,
+    *,
+    feerate_sat_vb: int | None = None,
+) -> CTransaction:
+    """``role`` takes all these outputs to its script, at the contract's fee rate unless given:
+    VERDICT, REFUTE, or a TIMEOUT.
+
+    ``messages`` may hold more than the leaves show. SignatureError if one is missing or wrong,
+    ScriptError if the outputs do not pay for it or a spend is of a pre-signed transaction.
+    """
+    taken = []
+    for spend in spends:
+        if spend.output is None:
+            raise ScriptError(f"{spend.move} is signed by both: assemble it")
+        move = graph.move(spend.move)
+        taken.append(Taken.of(move, spend.output, spend.way, messages or {}, spend.hints))
+    return fresh_tx(graph.contract.terms, role, taken, keys, aux_rand, feerate_sat_vb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +122,38 @@ class Taken:
 
     @classmethod
     def of(
-        cls, move: Move, index: int, name: str, messages: Mapping[Label, SignedMessage]
+        cls,
+        move: Move,
+        index: int,
+        name: str,
+        messages: Mapping[Label, SignedMessage],
+        hints: Sequence[int] = (),
     ) -> "Taken":
         """Output ``index`` of ``move`` by the way of that name; SignatureError if ``messages``
         lack one that it presents."""
         lock = move.locks[index]
         path = lock.path(name)
         coin = Coin(outpoint(txid(move.tx), index), move.tx.vout[index])
-        return cls(coin, lock, path, path.items(messages))
+        return cls(coin, lock, path, path.items(messages, hints))
+
+    @classmethod
+    def again(cls, graph: Graph, tx: CTransaction) -> "Taken":
+        """What ``tx`` takes, which one party has signed alone, to be signed at another fee."""
+        point = tx.vin[0].prevout
+        name, lock = graph.locks[outpoint_key(point)]
+        _signature, *items, code, _control = witness_stack(tx, 0)
+        path = next(path for path in lock.paths if path.leaf.script == code)
+        return cls(Coin(point, graph.move(name).tx.vout[point.n]), lock, path, items)
+
+    def most_sat_vb(self, script: bytes) -> int:
+        """The highest fee rate at which it pays for its transaction to ``script``."""
+        alone = transaction([txin(self.coin.outpoint)], [txout(0, script)])
+        size = widest_vsize(alone, [self.lock], [[self.path]])
+        return (self.coin.sats - dust_limit_sats(script)) // size
 
 
 def fresh_tx(
-    graph: Graph,
+    terms: ContractTerms,
     role: Role,
     taken: Sequence[Taken],
     keys: PartyKeys,
@@ -114,13 +166,12 @@ def fresh_tx(
     """
     if not taken:
         raise ScriptError("no output to take: there is nothing to broadcast")
-    terms = graph.contract.terms
     script = terms.party(role).script
     inputs = [txin(one.coin.outpoint, one.path.sequence) for one in taken]
     held = sum(one.coin.sats for one in taken)
-    widest = [one.lock.widest_stack(one.path) for one in taken]
+    widest = [one.lock.widest_witness(one.path) for one in taken]
     rate = terms.chain.feerate_sat_vb if feerate_sat_vb is None else feerate_sat_vb
-    fee = rate * vsize(with_witness(transaction(inputs, [txout(held, script)]), widest))
+    fee = rate * vsize_with(transaction(inputs, [txout(held, script)]), widest)
     if held - fee < dust_limit_sats(script):
         raise ScriptError(
             f"{taken[0].path.name}: a fee of {fee} sats leaves no output of {held}: lower the fee"

@@ -41,6 +41,7 @@ __all__ = [
     "contract_id",
     "grace_rounds_min",
     "settlement_image",
+    "settlement_template",
     "steps_max",
     "template_hash",
     "terms_page",
@@ -165,11 +166,13 @@ def steps_max(quorum: int) -> int:
     return _GUEST_STEPS + quorum * _SIGNATURE_STEPS
 
 
+@lru_cache(maxsize=1)
 def template_hash() -> bytes:
     """SHA-256 of the settlement guest's ELF, whose terms page is zero."""
     return sha256(guest_elf(_GUEST)).digest()
 
 
+@lru_cache(maxsize=16)
 def contract_id(terms: ContractTerms) -> bytes:
     """What names the contract: its terms and the program that judges it, 32 bytes."""
     return tagged_hash("btcfi/contract/v1", terms.encode() + template_hash())
@@ -182,11 +185,12 @@ def terms_page(terms: ContractTerms) -> bytes:
 
 def settlement_image(terms: ContractTerms) -> ProgramImage:
     """The settlement guest of this contract."""
-    return with_terms(_template(), terms_page(terms))
+    return with_terms(settlement_template(), terms_page(terms))
 
 
 @lru_cache(maxsize=1)
-def _template() -> ProgramImage:
+def settlement_template() -> ProgramImage:
+    """The settlement guest before it has terms."""
     return load_elf(guest_elf(_GUEST))
 
 

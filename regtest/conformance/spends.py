@@ -55,7 +55,7 @@ class SpendCase:
 
     @property
     def leaf(self) -> TapLeaf:
-        return TapLeaf(self.code, self.leaf_version)
+        return TapLeaf(self.code, version=self.leaf_version)
 
     @property
     def output(self) -> TaprootOutput:

@@ -105,7 +105,10 @@ def test_files_that_are_no_contracts(stage, tmp_path: Path) -> None:
 def test_its_graph_as_text_and_as_svg(funded, tmp_path: Path) -> None:
     path, graph = funded
     text = run("graph", path, "--dir", tmp_path)
-    for name in ("FUND", "CLOSE", *graph.moves):
+    claims = [
+        f"{role.value}:{name}" for role in Role for name in ("KICKOFF", "SETTLE", "CHALLENGE")
+    ]
+    for name in ("FUND", "CLOSE", "REFUND", *claims):
         assert f"] {name}  " in text
     assert text.startswith(f"Contract {graph.contract.id.hex()}")
     assert (

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from actors.contract_accounts import _balance
+from actors.contract_accounts import _balance, _due, _End
 from actors.contract_demo import ContractDemo
 from actors.contract_oracles import expiry_at, price_for
 from actors.contract_report import Balance, ContractReport, show
@@ -19,6 +19,7 @@ from actors.party_config import PartyConfig, load_party
 from protocol.errors import ConfigError
 from protocol.options.instrument import Barrier, KnockOut, OptionKind
 from protocol.options.payoff import Payoff
+from protocol.settlement.terms import Role
 from protocol.units import E8, PriceE8, Sats
 
 
@@ -91,6 +92,9 @@ def test_the_terms_are_words_with_units(party: PartyConfig) -> None:
         "a whole claim that nobody challenges, at most",
         "30 ",
         "holder:INPUT_1",
+        "a dispute from KICKOFF on, at most",
+        "holder:REVEAL_1 .. 12",
+        "who loses the dispute",
     ):
         assert words in text, words
 
@@ -146,6 +150,38 @@ def test_a_person_reads_tables() -> None:
         assert words in text, words
     assert max(map(len, text.splitlines())) <= 110
     assert report.to_json()["txs"][0]["vsize"] == 8_249
+
+
+CLAIMED = ["FUND", "holder:INPUT_1", "holder:KICKOFF"]
+
+
+@pytest.mark.parametrize(
+    ("names", "prover", "winner"),
+    [
+        (["FUND", "CLOSE"], None, None),
+        (["FUND", "REFUND"], None, None),
+        ([*CLAIMED, "holder:SETTLE", "holder:SWEEP_WRITER"], Role.HOLDER, None),
+        ([*CLAIMED[:2], "holder:TIMEOUT"], Role.HOLDER, Role.WRITER),
+        ([*CLAIMED, "holder:CHALLENGE", "holder:VERDICT_NODE_3"], Role.HOLDER, Role.WRITER),
+        ([*CLAIMED, "holder:CHALLENGE", "holder:TAKE_1"], Role.HOLDER, Role.WRITER),
+        ([*CLAIMED, "holder:CHALLENGE", "holder:SETTLE_round_2"], Role.HOLDER, Role.HOLDER),
+        (["FUND", "writer:INPUT_1", "writer:SETTLE_assert_4"], Role.WRITER, Role.WRITER),
+        (["FUND", "writer:INPUT_1", "writer:VERDICT_ROM_0"], Role.WRITER, Role.HOLDER),
+    ],
+)
+def test_every_end_moves_money_from_one_side_to_the_other(
+    party: PartyConfig, names, prover, winner
+) -> None:
+    """Before costs nobody gains what the other does not lose, whatever is claimed."""
+    end = _End.of(names)
+    assert (end.prover, end.winner) == (prover, winner)
+    terms = stand_in(party.claim, party.terms).terms
+    for units in (0, 30_000, 65_535):
+        holder, writer = (_due(terms, end, units, role, 2_001) for role in Role)
+        assert sum(holder.values()) + sum(writer.values()) == 0
+        if winner is not None:
+            lost = min(holder["bond and reserve"], writer["bond and reserve"])
+            assert lost == -party.terms.bond_sats - (1_001 if winner is Role.HOLDER else 1_000)
 
 
 def test_what_the_reasons_do_not_explain_is_shown() -> None:

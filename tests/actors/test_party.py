@@ -219,3 +219,39 @@ def test_the_role_of_the_command_is_the_files(tmp_path: Path) -> None:
     assert made.output == f'[peer]\nidentity_key = "{public}"\n'
     done = CliRunner().invoke(app, ["party", "status", "--config", str(file)])
     assert "no running node answers" in str(done.exception)
+
+
+def test_a_person_reads_where_a_dispute_stands() -> None:
+    from actors.party_commands import status_lines
+    from actors.party_control import dispute_fields
+    from protocol.dispute.claim import Fault
+    from protocol.dispute.play import Wait
+    from protocol.settlement.disputing import Dispute
+
+    def lines(dispute: Dispute, stage: str, outcome: str) -> list[str]:
+        found = {"role": "writer", "contract": "ab" * 32, "stage": stage, "outcome": outcome}
+        found |= {"height": 1_150, "fault": None, "dispute": dispute_fields(dispute)}
+        return list(status_lines(found))
+
+    open_ = Dispute(Role.HOLDER, Wait.DIGIT, Role.WRITER, 1_155)
+    assert lines(open_, "disputed", "") == [
+        f"writer of {'ab' * 32}",
+        "disputed, at block 1,150",
+        "the holder's claim waits for DIGIT of the writer until block 1,155",
+    ]
+    over = replace(
+        open_,
+        wait=Wait.OVER,
+        turn=None,
+        until_height=None,
+        step=3_371_660,
+        fault=Fault.RECORD,
+        leaf="holder:VERDICT_RECORD_0",
+        winner=Role.WRITER,
+    )
+    assert lines(over, "settled", "holder:VERDICT_RECORD_0")[1:] == [
+        "settled holder:VERDICT_RECORD_0, at block 1,150",
+        "the holder's claim ended in holder:VERDICT_RECORD_0: writer won",
+        "disputed step 3,371,660",
+    ]
+    assert dispute_fields(over)["fault"] == "RECORD"

@@ -58,7 +58,8 @@ SIGNATURE = [bytes(64)]
 
 METHODS = {
     "vsize_q*_w*": f"virtual bytes, a European contract of {BITS} payout bits, q oracle signatures,"
-    " hashes of w bytes; every transaction that both sign, for both provers",
+    " hashes of w bytes; what both sign for a claim that nobody challenges, for both provers;"
+    " disputes are tests.bench.dispute's",
     "claim_q*_w*": "INPUT_1 to KICKOFF together: what one side's claim takes; wu_per_bit is their"
     f" whole witness over the bits they sign, to_{BIT_WU} its ratio to {BIT_WU} weight units a bit",
     "ends": "what else there is: CLOSE by one MuSig2 signature, by its leaf, with 32 bytes in an"
@@ -67,9 +68,9 @@ METHODS = {
     "plain": "payments of the same shape from Taproot by key path: one input and two outputs, two"
     " inputs and one output, two inputs and four outputs",
     "ratios": "CLOSE to the payment of its shape; FUND likewise",
-    "seconds": "wall time of both sides: all one-time keys, both graphs built, all signatures, all"
-    f" verified; cold is the first of the process after its imports, warm the best of {REPEATS}"
-    " under other terms; then the parts of one side, warm",
+    "seconds": "wall time of both sides: all one-time keys, both graphs with their disputes built,"
+    " all signatures, all verified; cold is the first of the process after its imports, warm the"
+    f" best of {REPEATS} under other terms; then the parts of one side, warm",
 }
 
 
@@ -78,10 +79,12 @@ def terms_of(quorum: int, width: int, **chain: Any) -> ContractTerms:
 
 
 def signed(made: Deal) -> Iterator[tuple[str, CTransaction]]:
-    """Every pre-signed transaction, finished."""
-    for name, move in made.graph.moves.items():
-        messages = made.messages(move.prover, UNITS) if move.prover is not None else {}
-        yield name, made.signed(name, messages)
+    """The pre-signed transactions of a claim that nobody challenges, finished."""
+    yield "REFUND", made.signed("REFUND")
+    for prover in Role:
+        moves = (*made.graph.forward(prover), made.graph.settle(prover))
+        for move in moves:
+            yield move.name, made.signed(move.name, made.messages(prover, UNITS))
 
 
 def claim_of(made: Deal, sizes: Mapping[str, int]) -> dict[str, float]:
@@ -116,10 +119,11 @@ def ends(made: Deal) -> dict[str, int]:
     graph, payout = made.graph, made.payout(Role.HOLDER, UNITS)
     contract, prover = graph.contract, Role.HOLDER
     by_leaf = contract.close_fee_sats // made.terms.chain.feerate_sat_vb
-    owned = payout_of(graph, prover, UNITS).sweeps
+    settle = graph.settle(prover)
+    owned = payout_of(graph, settle, UNITS).sweeps
 
     def sweep(role: Role, outputs: tuple[int, ...]) -> CTransaction:
-        return sweep_tx(graph, prover, role, outputs, KEYS[role], AUX, payout=payout)
+        return sweep_tx(graph, settle, role, outputs, KEYS[role], AUX, payout=payout)
 
     first = graph.moves["holder:INPUT_1"]
     coins = [Contribution((coin(10**9, SCRIPT, n),), SCRIPT) for n in range(2)]

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from protocol.units import E8, PriceE8, Sats
 from regtest.chain import COINBASE_MATURITY, Chain, rule_broken
 from regtest.conformance.backends import BITCOIND, KERNEL, Backend
 from regtest.wallet import Wallet
+from riscv_vm.image import ProgramImage
 
 AUX = bytes(32)
 KEYS = {Role.HOLDER: PartyKeys(b"\x48" * 32), Role.WRITER: PartyKeys(b"\x57" * 32)}
@@ -103,7 +105,7 @@ def contract_terms(
     """Eight payout bits that all have an output, and a claim that may be made at once."""
     fields: dict[str, Any] = {
         "premium_sats": 5_000,
-        "bond_sats": 60_000,
+        "bond_sats": 1_000_000,
         "claim_fee_sats": 3_001,
         "feerate_sat_vb": 2,
         "max_feerate_sat_vb": 2,
@@ -124,8 +126,19 @@ def contract_terms(
     )
 
 
-def contract_of(terms: ContractTerms) -> Contract:
-    return Contract(terms, {role: KEYS[role].one_time(terms, role).public for role in Role})
+def one_time_of(terms: ContractTerms) -> dict[Role, OneTimeKeys]:
+    """Both parties' one-time keys; making them takes longer than using them."""
+    return dict(_one_time_of(terms))
+
+
+@lru_cache(maxsize=4)
+def _one_time_of(terms: ContractTerms) -> dict[Role, OneTimeKeys]:
+    return {role: KEYS[role].one_time(terms, role) for role in Role}
+
+
+@lru_cache(maxsize=16)
+def contract_of(terms: ContractTerms, judge: ProgramImage | None = None) -> Contract:
+    return Contract(terms, {r: keys.public for r, keys in one_time_of(terms).items()}, judge)
 
 
 @dataclass(frozen=True)
@@ -134,8 +147,8 @@ class Deal:
 
     graph: Graph
     one_time: Mapping[Role, OneTimeKeys]
-    signatures: Mapping[str, Mapping[Role, bytes]]
-    """By move."""
+    signatures: Mapping[Role, Mapping[str, bytes]]
+    """By party and way."""
     guard: dict[Label, Digits] = field(default_factory=dict)
 
     @property
@@ -160,7 +173,7 @@ class Deal:
         self, name: str, messages: Mapping[Label, SignedMessage] | None = None
     ) -> CTransaction:
         """A move, finished."""
-        return assemble(self.graph.moves[name], self.signatures[name], messages)
+        return assemble(self.graph.moves[name], self.signatures, messages)
 
     def claim(self, prover: Role, units: int) -> list[CTransaction]:
         """INPUT_1 .. KICKOFF."""
@@ -171,14 +184,15 @@ class Deal:
         return self.signed(self.graph.settle(prover).name)
 
 
-def deal(terms: ContractTerms, fund: COutPoint = NOWHERE) -> Deal:
+def deal(
+    terms: ContractTerms, fund: COutPoint = NOWHERE, judge: ProgramImage | None = None
+) -> Deal:
     """Both build the graph, sign it, and verify each other."""
-    one_time = {role: KEYS[role].one_time(terms, role) for role in Role}
-    graph = Graph.of(Contract(terms, {role: one_time[role].public for role in Role}), fund)
+    graph = Graph.of(contract_of(terms, judge), fund)
     made = {role: presign(graph, role, KEYS[role], AUX) for role in Role}
     for role in Role:
         require_signatures(graph, role, made[role])
-    return Deal(graph, one_time, {n: {role: made[role][n] for role in Role} for n in graph.moves})
+    return Deal(graph, one_time_of(terms), made)
 
 
 @dataclass(frozen=True)
@@ -193,12 +207,12 @@ class Stage:
         coins = wallet.gather(lambda count: fund_needs(contract, role, count))
         return Contribution(coins, wallet.script(1))
 
-    def fund(self, terms: ContractTerms) -> Deal:
+    def fund(self, terms: ContractTerms, judge: ProgramImage | None = None) -> Deal:
         """FUND in a block, after both have signed everything else."""
-        contract = contract_of(terms)
+        contract = contract_of(terms, judge)
         holder, writer = (self.contribution(contract, role) for role in Role)
         tx = fund_tx(contract, holder, writer)
-        made = deal(terms, require_fund(contract, tx, holder, writer))
+        made = deal(terms, require_fund(contract, tx, holder, writer), judge)
         spent = fund_spent(holder, writer)
         for wallet in self.wallets.values():
             tx = wallet.sign(tx, spent, AUX)
@@ -253,13 +267,13 @@ def coin(sats: int, script: bytes, number: int = 0) -> Coin:
     return Coin(outpoint(tagged_hash("test", number.to_bytes(4)), 0), txout(sats, script))
 
 
-def due(made: Deal, prover: Role, units: int) -> dict[Role, int]:
+def due(graph: Graph, prover: Role, units: int) -> dict[Role, int]:
     """What the terms owe each party after a claim, said without the code that pays it: for terms
     whose bits all have an output."""
-    claim, chain = made.terms.claim, made.terms.chain
-    spent = sum(move.fee_sats + ANCHOR_SATS for move in made.graph.forward(prover))
-    settle = made.graph.settle(prover).fee_sats + ANCHOR_SATS
-    spare = made.graph.contract.reserve_sats - settle
+    claim, chain = graph.contract.terms.claim, graph.contract.terms.chain
+    spent = sum(move.fee_sats + ANCHOR_SATS for move in graph.forward(prover))
+    settle = graph.settle(prover).fee_sats + ANCHOR_SATS
+    spare = graph.contract.reserve_sats - settle
     holder = units * claim.unit_sats
     sats = {
         Role.HOLDER: chain.bond_sats + holder + spare // 2,

@@ -6,7 +6,7 @@ Nothing is known but what blocks hold: after each transaction the state of the g
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from random import Random
 from unittest.mock import patch
 
@@ -21,22 +21,21 @@ from protocol.dispute.premises import Premises
 from protocol.dispute.sides import challenger_move
 from protocol.errors import DisputeError, ProtocolError
 from protocol.oracle.expiry import ExpirySlot
-from protocol.settlement.dispute.alone import alone_tx
+from protocol.settlement.contract import Contract
 from protocol.settlement.dispute.course import Course
-from protocol.settlement.dispute.graph import DisputeContract, DisputeGraph
-from protocol.settlement.dispute.labels import DisputeKeys
-from protocol.settlement.dispute.premises import premises_of
-from protocol.settlement.dispute.presign import assemble, presign
-from protocol.settlement.dispute.reading import Reader, assertion_of, fault_of, move_of
+from protocol.settlement.dispute.reading import assertion_of, fault_of, move_of
 from protocol.settlement.dispute.spends import (
     Spend,
     signed_by_label,
     spends_of,
     timeout_spend,
 )
-from protocol.settlement.funding import fund_spent, fund_tx, require_fund
+from protocol.settlement.graph import Graph
 from protocol.settlement.move import ANCHOR_SCRIPT
 from protocol.settlement.onetime import SignedMessage
+from protocol.settlement.presign import assemble
+from protocol.settlement.reading import Reader
+from protocol.settlement.spending import alone_tx
 from protocol.settlement.terms import ContractTerms, Role
 from regtest.chain import rule_broken
 from riscv_vm.image import ProgramImage
@@ -45,6 +44,7 @@ from tests.builders.contracts import (
     KEYS,
     NONFINAL,
     SPENT,
+    Deal,
     Stage,
     claim_of_bits,
     contract_of,
@@ -54,8 +54,6 @@ from tests.builders.disputes import Run, settling_program
 
 UNITS = 0x5A
 """What the small programs find right."""
-ONE_TIME = {Role.HOLDER: b"\x0a" * 32, Role.WRITER: b"\x0b" * 32}
-"""Seeds of the keys for disputes."""
 
 
 def small_terms(log4_steps: int, width: int = 20, **changes: object) -> ContractTerms:
@@ -82,13 +80,18 @@ def claim_data(premises: Premises, units: int) -> bytes:
 class Setting:
     """A contract, one of its directions, and the honest run of a true claim."""
 
-    made: DisputeContract
+    terms: ContractTerms
+    judge: ProgramImage | None
+    """None for the settlement guest."""
     prover: Role
-    one_time: Mapping[Role, DisputeKeys]
+
+    @cached_property
+    def contract(self) -> Contract:
+        return contract_of(self.terms, self.judge)
 
     @property
     def course(self) -> Course:
-        return self.made.courses[self.prover]
+        return self.contract.courses[self.prover]
 
     @property
     def premises(self) -> Premises:
@@ -108,19 +111,7 @@ def setting(
     log4_steps: int, width: int = 20, prover: Role = Role.HOLDER, size: int = 20, turns: int = 1
 ) -> Setting:
     image = settling_program(Random(log4_steps), size, turns)
-    terms = small_terms(log4_steps, width)
-    made, keys = built(terms, image)
-    return Setting(made, prover, keys)
-
-
-def built(
-    terms: ContractTerms, image: ProgramImage | None
-) -> tuple[DisputeContract, dict[Role, DisputeKeys]]:
-    """The contract with the disputes of both directions; ``image`` None is the settlement guest."""
-    keys = {role: DisputeKeys(ONE_TIME[role], terms, role) for role in Role}
-    premises = {role: premises_of(terms, role, image) for role in Role}
-    publics = {role: keys[role].public for role in Role}
-    return DisputeContract.of(contract_of(terms), premises, publics), keys
+    return Setting(small_terms(log4_steps, width), image, prover)
 
 
 @dataclass(repr=False)
@@ -129,8 +120,7 @@ class Table:
 
     stage: Stage
     setting: Setting
-    graph: DisputeGraph
-    signatures: Mapping[Role, Mapping[str, bytes]]
+    made: Deal
     play: Play
     reader: Reader
     heard: dict[Label, SignedMessage] = field(default_factory=dict)
@@ -142,16 +132,12 @@ class Table:
     @classmethod
     def fund(cls, stage: Stage, about: Setting) -> "Table":
         """FUND in a block, after both have signed everything else."""
-        contract = about.made.contract
-        holder, writer = (stage.contribution(contract, role) for role in Role)
-        tx = fund_tx(contract, holder, writer)
-        graph = DisputeGraph.of(about.made, require_fund(contract, tx, holder, writer))
-        signatures = {role: presign(graph, role, KEYS[role], AUX) for role in Role}
-        spent = fund_spent(holder, writer)
-        for wallet in stage.wallets.values():
-            tx = wallet.sign(tx, spent, AUX)
-        stage.broadcast(tx)
-        return cls(stage, about, graph, signatures, Play(about.premises), Reader(graph))
+        made = stage.fund(about.terms, about.judge)
+        return cls(stage, about, made, Play(about.premises), Reader(made.graph))
+
+    @property
+    def graph(self) -> Graph:
+        return self.made.graph
 
     @property
     def course(self) -> Course:
@@ -188,27 +174,20 @@ class Table:
             return self.play.said, self.play.assertion
 
     def _signed(self, role: Role, values: Mapping[Label, Digits]) -> dict[Label, SignedMessage]:
-        terms = self.course.terms
-        claimed = KEYS[role].one_time(terms, role)
-        known = self.setting.made.contract.one_time[role].keys
-        basic = {label: digits for label, digits in values.items() if label in known}
-        rest = {label: digits for label, digits in values.items() if label not in known}
-        guard = self.guards[role]
-        return {**claimed.sign(basic, guard), **self.setting.one_time[role].sign(rest, guard)}
+        return self.made.one_time[role].sign(values, self.guards[role])
 
     def _way(self, spend: Spend):
         move = self.graph.move(spend.move)
         if spend.output is not None:
             return move.locks[spend.output].path(spend.way)
-        ways = {way.name: way for _, way in move.ways}
-        return ways[spend.way]
+        return move.way(spend.way)[1]
 
     def _finished(
         self, spend: Spend, role: Role, messages: Mapping[Label, SignedMessage]
     ) -> CTransaction:
         if spend.output is None:
             move = self.graph.move(spend.move)
-            return assemble(move, self.signatures, messages, way=spend.way, hints=spend.hints)
+            return assemble(move, self.made.signatures, messages, way=spend.way, hints=spend.hints)
         return alone_tx(self.graph, role, [spend], KEYS[role], AUX, messages)
 
     # On the chain
@@ -327,7 +306,7 @@ class Table:
         """What fees and anchors have taken of FUND's output, and REFUTE for the prover."""
         outs = self.txs[self.last].vout
         left = sum(int(out.nValue) for out in outs if bytes(out.scriptPubKey) != ANCHOR_SCRIPT)
-        return self.setting.made.contract.value_sats - left
+        return self.graph.contract.value_sats - left
 
 
 def confirm(stage: Stage, tx: CTransaction) -> int:

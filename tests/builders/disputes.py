@@ -7,18 +7,22 @@ play_out(premises, plan.move, honest_challenger(premises))
 
 from bisect import bisect_left
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 
-from protocol.dispute.claim import Party, base4_number
-from protocol.dispute.fragment import Fragment, Slot, fragment_of
-from protocol.dispute.play import Execute, Kickoff, Play, Reveal, RevealBlock, Wait
+from protocol.dispute.claim import Party
+from protocol.dispute.fragment import Fragment, fragment_of
+from protocol.dispute.lies.prover import Liar, Moment
+from protocol.dispute.lies.scene import Scene
+from protocol.dispute.play import Play
 from protocol.dispute.premises import InputLayout, Premises
-from protocol.dispute.sides import challenger_move, prover_move
+from protocol.dispute.rules import History
+from protocol.dispute.sides import challenger_move
 from protocol.errors import DisputeError
-from riscv_vm.image import ImageError, ProgramImage
-from riscv_vm.isa import HALT, SENTINELS, TRAP, decode
-from riscv_vm.machine import Machine, next_step
+from riscv_vm.forge import Forgery
+from riscv_vm.image import ProgramImage
+from riscv_vm.isa import HALT
+from riscv_vm.machine import Machine, Step, next_step
 from riscv_vm.record import Record, absorbing
 from riscv_vm.trace import INIT, ReadPointer, TracedStep
 from riscv_vm.tree import SparseTree
@@ -39,26 +43,25 @@ def claim_input(payout: int, price: int, rest: tuple[int, ...] = (1, 2, 3, 4, 5)
 
 
 class Run:
-    """An honest trace by the reference machine, as ``rules.History`` wants it."""
+    """A trace by the reference machine, as ``Past`` wants it; with ``forgery``, one that lies once
+    and goes on from there (ImageError if it cannot)."""
 
-    def __init__(self, premises: Premises, data: bytes) -> None:
+    def __init__(self, premises: Premises, data: bytes, forgery: Forgery | None = None) -> None:
         self.premises, self.data = premises, data
         self.log4_steps, self.width = premises.log4_steps, premises.width
         self.start = Machine(premises.image, data)
         self._writes: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        self._steps: list[TracedStep] = []
+        self._steps: list[Step] = []
+        self.records: list[Record] = []
         machine = Machine(premises.image, data)
         while not machine.ended and machine.steps < premises.steps:
-            index, step = machine.steps, machine.step()
-            first, second, third = (
-                ReadPointer(read.address, read.value, self.writer(read.address, index))
-                for read in step.reads
-            )
-            self._steps.append(
-                TracedStep(index, step.pc, step.opcode, (first, second, third), step.record)
-            )
-            self._writes[step.record.waddr].append((index, step.record.wval))
-        self.records = [step.record for step in self._steps]
+            index, step = machine.steps, next_step(machine)
+            false = forgery is not None and forgery.step == index
+            record = forgery.record if false else step.record
+            machine.apply(record)
+            self._steps.append(step)
+            self.records.append(record)
+            self._writes[record.waddr].append((index, record.wval))
         self.tree = SparseTree(self.records, self.log4_steps, self.width)
         self.root, self.node, self.block = self.tree.root, self.tree.node, self.tree.block
 
@@ -73,7 +76,13 @@ class Run:
 
     def step(self, index: int) -> TracedStep:
         if index < self.steps:
-            return self._steps[index]
+            step = self._steps[index]
+            first, second, third = (
+                ReadPointer(read.address, read.value, self.writer(read.address, index))
+                for read in step.reads
+            )
+            reads = first, second, third
+            return TracedStep(index, step.pc, step.opcode, reads, step.record)
         sentinel = self.records[-1].next_pc
         unused = ReadPointer(0, 0, INIT)
         return TracedStep(index, sentinel, 0, (unused, unused, unused), absorbing(sentinel))
@@ -84,18 +93,24 @@ class Run:
         return written[: bisect_left(written, (before, -1))]
 
     def writer(self, address: int, before: int) -> int:
-        written = self.writes(address, before)
-        return written[-1][0] if written else INIT
+        written = self._last(address, before)
+        return INIT if written is None else written[0]
 
     def value(self, address: int, before: int) -> int:
         """The word at an address before a step; ``before`` = 0 for the initial one."""
-        written = self.writes(address, before)
-        if written:
-            return written[-1][1]
+        written = self._last(address, before)
+        if written is not None:
+            return written[1]
         register = (address - 0xF000_0000) // 4
         if 0 < register < 32:
             return self.start.register(register)
         return self.start.word(address) or 0
+
+    def _last(self, address: int, before: int) -> tuple[int, int] | None:
+        """Step and value of the last write to a word before a step."""
+        written = self._writes.get(address, [])
+        place = bisect_left(written, (before, -1))
+        return written[place - 1] if place else None
 
     def fragment(self, index: int) -> Fragment:
         """The honest fragment."""
@@ -114,171 +129,57 @@ def claimed_run(play: Play) -> Run:
     return run_of(premises.image, premises.log4_steps, premises.width, data)
 
 
-@dataclass
-class Lying:
-    """The machine's state before a step, with another pc, opcode or words than the true ones."""
+def scene_of(run: Run) -> Scene:
+    """What a liar about ``run`` works from; what it claims is the run's, true or not."""
 
-    run: Run
-    index: int
-    pc: int
-    image: ProgramImage
-    words: dict[int, int]
+    def trace(data: bytes, forgery: Forgery | None) -> Run:
+        return run if data == run.data and forgery is None else Run(run.premises, data, forgery)
 
-    def register(self, index: int) -> int:
-        return self._value(0xF000_0000 + 4 * index)
-
-    def word(self, address: int) -> int | None:
-        return self._value(address) if self.run.premises.readable(address) else None
-
-    def writable(self, address: int) -> bool:
-        return self.run.premises.writable(address)
-
-    def _value(self, address: int) -> int:
-        return self.words.get(address, self.run.value(address, self.index))
+    return Scene(run.premises, run.data, run.data, trace)
 
 
-def justify(
-    run: Run,
-    index: int,
-    *,
-    pc: int | None = None,
-    opcode: int | None = None,
-    words: dict[int, int] | None = None,
-    pointers: dict[int, tuple[int, int]] | None = None,
-) -> Fragment | None:
-    """A fragment that EXECUTE accepts, from false premises: another pc, opcode or words.
-
-    ``pointers``: address -> (last, init), else the honest pointer. None if there is no leaf for it.
-    """
-    honest, image = run.step(index), run.premises.image
-    pc = honest.pc if pc is None else pc
-    if pc not in SENTINELS and not image.in_text(pc):
-        return None
-    if opcode is None:
-        opcode = 0 if pc in SENTINELS else image.opcode(pc)
-    if pc not in SENTINELS and decode(opcode) is None:
-        return None
-    if pc not in SENTINELS:
-        at = pc - image.text_base
-        text = image.text[:at] + opcode.to_bytes(4, "little") + image.text[at + 4 :]
-        image = replace(image, text=text)
-    step = next_step(Lying(run, index, pc, image, words or {}))
-    slots = []
-    for read in step.reads:
-        last = run.writer(read.address, index) if read.address else INIT
-        honest_pointer = (0, 1) if last == INIT else (last, 0)
-        slots.append(Slot(read.address, read.value, *honest_pointer))
-    for place, slot in enumerate(slots):
-        if slot.address and pointers and slot.address in pointers:
-            last, init = pointers[slot.address]
-            slots[place] = replace(slot, last=last, init=init)
-    return Fragment(index, pc, opcode, (slots[0], slots[1], slots[2]), step.record)
-
-
-@dataclass
 class Plan:
-    """What a prover does: honest, but for what is forged or tampered with.
+    """What a prover does about ``run``, honest at first: a ``Liar`` that a test changes.
 
-    ``records`` and ``fragments`` by step; ``coherent`` runs on from the first false record;
-    ``nodes`` and ``block`` change what a round reveals; ``silent`` says where it falls silent
-    (NODES in round 2 is ``(Wait.NODES, 1)``); ``instead`` is the run of another input, which it
-    commits to and shows for this one.
+    ``instead`` is the run of another input, which it commits to and shows for this one;
+    ``coherent`` runs on from the first false record.
     """
 
-    run: Run
-    data: bytes = b""
-    records: dict[int, Record] = field(default_factory=dict)
-    fragments: dict[int, Fragment] = field(default_factory=dict)
-    nodes: dict[int, object] = field(default_factory=dict)
-    block: object = None
-    root: bytes | None = None
-    silent: tuple[Wait, int] | None = None
-    coherent: bool = False
-    instead: Run | None = None
-
-    def __post_init__(self) -> None:
-        self.data = self.data or self.run.data
-        self._tree: SparseTree | None = None
+    def __init__(
+        self,
+        run: Run,
+        *,
+        instead: Run | None = None,
+        silent: Moment | None = None,
+        coherent: bool = False,
+    ) -> None:
+        self.run = run
+        self.liar = Liar(scene_of(run), instead=instead, silent=silent, goes_on=coherent)
 
     @property
     def premises(self) -> Premises:
         return self.run.premises
 
     @property
-    def tree(self) -> SparseTree:
-        """What it commits to."""
-        if self._tree is None:
-            self._tree = SparseTree(self._committed(), self.run.log4_steps, self.run.width)
-        return self._tree
-
-    def _committed(self) -> list[Record]:
-        """The run's records with the forged ones; after the first the machine may go on from it."""
-        limit = self.premises.steps
-        if self.coherent and self.records:
-            first = min(self.records)
-            records = _go_on(self.run, first, self.records[first])
-        else:
-            records = list((self.instead or self.run).records)
-        tail = absorbing(records[-1].next_pc if records[-1].next_pc in SENTINELS else TRAP)
-        records += [tail] * (max(self.records, default=0) + 2 - len(records))
-        for index, record in self.records.items():
-            records[index] = record
-        return records[:limit]
+    def true(self) -> bool:
+        return self.liar.true
 
     @property
-    def true(self) -> bool:
-        """Is the claim after all true?"""
-        return self.run.halts and (self.root or self.tree.root) == self.run.root
+    def story(self) -> History:
+        """What it commits to, as a trace."""
+        return self.liar.told
 
     def forge(self, index: int, fragment: Fragment, record: Record) -> None:
         """Commit ``record`` at a step and show ``fragment`` there."""
-        self.records[index], self.fragments[index] = record, fragment
-        self._tree = None
+        self.liar = self.liar.forged(index, fragment, record)
 
-    @property
-    def story(self) -> "Story":
-        return Story(self)
+    def silence(self, moment: Moment) -> None:
+        """No answer at this moment."""
+        self.liar = replace(self.liar, silent=moment)
 
     def move(self, play: Play) -> object:
-        """The move of ``play.turn`` = prover; None = silence."""
-        if self.silent == (play.wait, len(play.said.digits)):
-            return None
-        if play.wait is Wait.EXECUTE:
-            index = base4_number(play.said.digits)
-            told = self.instead or self.run
-            return Execute(self.fragments.get(index) or told.fragment(index))
-        move = prover_move(play, self.story, self.data)
-        if isinstance(move, Kickoff) and self.root is not None:
-            return replace(move, root=self.root)
-        if isinstance(move, Reveal) and len(play.said.digits) + 1 in self.nodes:
-            return Reveal(self.nodes[len(play.said.digits) + 1](play, move.nodes))
-        if isinstance(move, RevealBlock) and self.block is not None:
-            return RevealBlock(self.block(play, move.records))
-        return move
-
-
-def _go_on(run: Run, index: int, record: Record) -> list[Record]:
-    """The records of a machine that lies once, at step ``index``; the run's own if it cannot."""
-    machine = Machine(run.premises.image, run.data)
-    for honest in run.records[:index]:
-        machine.apply(honest)
-    try:
-        machine.apply(record)
-    except ImageError:
-        return list(run.records)
-    records = [*run.records[:index], record]
-    while not machine.ended and len(records) < run.premises.steps:
-        records.append(machine.step().record)
-    return records
-
-
-class Story:
-    """A plan's commitment as a trace."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.log4_steps, self.width = plan.run.log4_steps, plan.run.width
-        self.root, self.node, self.block = plan.tree.root, plan.tree.node, plan.tree.block
-        self.step = plan.run.step
+        """Its move; None = silence."""
+        return self.liar.move(play)
 
 
 def honest_challenger(play: Play) -> object:

@@ -2,12 +2,14 @@
 another life costs little.
 
 ``Mortal`` parties end their life by SIGKILL at every effect that they have not died of yet: what
-they keep, say, reveal and broadcast. What has killed them is written to ``deaths`` beforehand.
+they keep, say, reveal and broadcast. What has killed them is written to ``deaths`` beforehand. A
+pattern may say what is fatal; by default everything is.
 """
 
 import asyncio
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -22,6 +24,7 @@ from actors.contract_process import Program
 from actors.contract_setting import Ending
 from protocol.errors import ChainError
 from protocol.settlement.messages import Broadcast, Keep, Note, Say
+from protocol.settlement.terms import Role
 
 REPEAT_MS = 300
 """So long a party waits before it repeats itself; five seconds outside tests."""
@@ -31,8 +34,10 @@ _ONE_AT_A_TIME = threading.Lock()
 """The module's processes are not for several threads."""
 
 _FORKS = multiprocessing.get_context("forkserver")
-_PRELOADED = ["actors.party_commands", "regtest.kernel", "regtest.served", "riscv_vm.prove"]
-_FORKS.set_forkserver_preload([*_PRELOADED, "tests.builders.parties"])
+_PRELOADED = ["actors.party_commands", "regtest.kernel", "regtest.served", "actors.watchtower"]
+_FORKS.set_forkserver_preload([*_PRELOADED, "tests.builders.warm", "tests.builders.parties"])
+EVERYTHING = ""
+"""The pattern of every cause."""
 
 
 class Forked(Program):
@@ -129,32 +134,48 @@ def serve_chain(folder: Path, deaths: Path | None) -> None:
                 signal.pause()
 
 
-def run_party(file: Path, deaths: Path | None, since: int) -> None:
-    """A party; with ``deaths``, it dies of everything it does, once it keeps ``since`` records."""
+def run_party(file: Path, lie: str | None, deaths: Path | None, fatal: str, since: int) -> None:
+    """A party; with ``deaths``, it dies of whatever matches ``fatal``, once it keeps ``since``
+    records."""
     from actors import party
-    from actors.clock import SystemClock
     from actors.logs import open_log
+    from actors.party_commands import program_of
     from actors.party_config import load_party
     from actors.until_stopped import until_stopped
 
     open_log()
     party.LIMITS = replace(party.LIMITS, retry_cap_s=0.1)
-    program = party.PartyProgram(load_party(file), SystemClock())
+    program = program_of(load_party(file), lie)
     program.policy = replace(program.policy, repeat_ms=REPEAT_MS)
     if deaths is not None:
-        _make_mortal(program, deaths, since)
+        _make_mortal(program.core, deaths, re.compile(fatal), since)
     asyncio.run(until_stopped(program.serve()))
 
 
-def _make_mortal(program: Any, deaths: Path, since: int) -> None:
+def run_watchtower(file: Path, deaths: Path, fatal: str) -> None:
+    """A watchtower that dies of whatever matches ``fatal``."""
+    from actors.clock import SystemClock
+    from actors.logs import open_log
+    from actors.until_stopped import until_stopped
+    from actors.watchtower import WatchtowerProgram
+    from actors.watchtower_config import load_watchtower
+
+    open_log()
+    program = WatchtowerProgram(load_watchtower(file), SystemClock())
+    for contract in program.contracts:
+        _make_mortal(contract.core, deaths, re.compile(fatal), 0)
+    asyncio.run(until_stopped(program.serve()))
+
+
+def _make_mortal(core: Any, deaths: Path, fatal: re.Pattern[str], since: int) -> None:
     def die(cause: str) -> None:
-        if len(program._records) >= since:
+        if len(core.records) >= since and fatal.search(cause):
             die_once(deaths, cause)
 
-    do, setdefault = program._do, program.folder.guard.setdefault
+    do, setdefault = core.do, core.folder.guard.setdefault
 
     def mortal(effect: Any) -> Any:
-        name = _name(effect, len(program._records))
+        name = _name(effect, len(core.records))
         if isinstance(effect, Broadcast):
             die(f"before {name}")
         after = do(effect)
@@ -164,19 +185,20 @@ def _make_mortal(program: Any, deaths: Path, since: int) -> None:
 
     def reveal(label: Any, digits: Any) -> Any:
         found = setdefault(label, digits)
-        if label.round in (0, 5):  # the first messages of a transaction
+        if label.field != "input" or label.round in (0, 5):  # the first messages of a transaction
             die(f"after the guard of {label.field} {label.round}")
         return found
 
-    program._do = mortal
-    type(program.folder.guard).setdefault = lambda _, label, digits: reveal(label, digits)
+    core.do = mortal
+    core.folder.guard.setdefault = reveal
 
 
 def _name(effect: Any, record: int) -> str:
     if isinstance(effect, Note):
         return ""
     if isinstance(effect, Keep):
-        return f"record {record}"
+        kind = effect.record[1 : 1 + effect.record[0]].decode()
+        return f"record {record} {kind}"
     if isinstance(effect, Say):
         return f"{type(effect.message).__name__} {getattr(effect.message, 'step', '')}"
     return f"{type(effect).__name__} {getattr(effect, 'name', '')}"
@@ -194,14 +216,23 @@ def die_once(deaths: Path, cause: str) -> None:
 
 class MortalDemo(ContractDemo):
     """The demo of a contract whose ``dying`` processes ("chain", "holder", "writer") die all the
-    time, parties once they have kept ``since`` records; the others live in forks as well."""
+    time: parties of what matches ``fatal``, once they have kept ``since`` records. The others live
+    in forks as well, but for a node that is no kernel."""
 
     def __init__(
-        self, ending: Ending, units: int | None, folder: Path, *dying: str, since: int = 0
+        self,
+        ending: Ending,
+        units: int | None,
+        folder: Path,
+        *dying: str,
+        fatal: str = EVERYTHING,
+        since: int = 0,
+        lie: str | None = None,
+        backend: str = "kernel",
     ) -> None:
-        super().__init__(ending, units, "kernel", folder, lambda _: None)
+        super().__init__(ending, units, backend, folder, lambda _: None, lie)
         self.dying = dying
-        self._since = since
+        self._fatal, self._since = fatal, since
         self._forked: dict[str, Forked] = {}
 
     def stopped(self, name: str) -> AbstractContextManager[None]:
@@ -230,13 +261,18 @@ class MortalDemo(ContractDemo):
         return self.setting.folder / f"{name}.deaths"
 
     def _programs(self) -> list[Program]:
+        return list(map(self._program, self.setting.programs(self._backend)))
+
+    def _program(self, like: Program) -> Program:
         folder = self.setting.folder
-        for like in self.setting.programs("kernel"):
-            deaths = self._deaths(like.name) if like.name in self.dying else None
-            if like.name == "chain":
-                program = Forked(like, serve_chain, folder / "chain", deaths)
-            else:
-                file = folder / f"{like.name}.toml"
-                program = Forked(like, run_party, file, deaths, self._since)
-            self._forked[like.name] = program
-        return list(self._forked.values())
+        deaths = self._deaths(like.name) if like.name in self.dying else None
+        if like.name == "chain":
+            if self._backend != "kernel":
+                return like
+            program = Forked(like, serve_chain, folder / "chain", deaths)
+        else:
+            file, role = folder / f"{like.name}.toml", Role(like.name)
+            lie = self.setting.lies.get(role)
+            program = Forked(like, run_party, file, lie, deaths, self._fatal, self._since)
+        self._forked[like.name] = program
+        return program

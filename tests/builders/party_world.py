@@ -1,17 +1,19 @@
-"""Two parties, the way between them and a chain, all pure: what a test does to them is its own.
+"""Two parties, the way between them and a chain: what a test does to them is its own.
 
-The chain judges amounts, double spends and time locks, and no script: those are judged by real
-blocks elsewhere (test_party_chain).
+The chain judges amounts, double spends and time locks, and leaves scripts to Bitcoin Core's code.
+Claims are judged by a small program, which finds the units right that the world's price gives:
+tests need the fixture ``short_traces``.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from random import Random
 from typing import Any
 
-from bitcoin.core import COutPoint, CTransaction
+from bitcoin.core import COutPoint, CTransaction, CTxOut
 
 from protocol.bitcoin.sighash import sign_input
 from protocol.bitcoin.tx import (
@@ -23,12 +25,15 @@ from protocol.bitcoin.tx import (
     txin,
     txout,
     with_witness,
+    wtxid,
 )
 from protocol.crypto.keys import SecretKey
 from protocol.crypto.tagged import tagged_hash
 from protocol.crypto.winternitz import Digits, Label
+from protocol.dispute.premises import Premises
+from protocol.dispute.sides import HONEST, Strategy
 from protocol.errors import ChainError, PolicyError
-from protocol.oracle.expiry import ExpiryCertificate
+from protocol.oracle.expiry import Expiry, ExpiryCertificate
 from protocol.settlement.claim import Claim
 from protocol.settlement.funding import Contribution
 from protocol.settlement.keys import PartyKeys
@@ -41,6 +46,7 @@ from protocol.settlement.messages import (
     NeedCoins,
     Note,
     Prove,
+    Retrace,
     Say,
     SignCoins,
 )
@@ -49,8 +55,15 @@ from protocol.settlement.party import Party
 from protocol.settlement.policy import Policy
 from protocol.settlement.reading import name_of
 from protocol.settlement.terms import ChainTerms, ClaimTerms, ContractTerms, Role, contract_id
-from protocol.units import E8
+from protocol.units import E8, PriceE8
+from regtest.libkernel import failing_input
+from riscv_vm.execution import Execution
+from riscv_vm.forge import Forgery
+from riscv_vm.image import ProgramImage
+from riscv_vm.prove import prove
+from riscv_vm.trace import Trace
 from tests.builders.claims import certify, expiry_at
+from tests.builders.disputes import settling_program
 from tests.builders.terms import SMALL, claim_terms
 
 AUX = bytes(32)
@@ -141,21 +154,56 @@ class PureChain:
         return Coin(outpoint(txid(tx), 0), tx.vout[0])
 
     def broadcast(self, tx: CTransaction) -> None:
-        """Into the mempool; PolicyError says why not."""
+        """Into the mempool, instead of what it conflicts with and pays more than; PolicyError says
+        why not."""
         if txid(tx) in self._txs:
             return
-        self._require(tx)
-        self.pool.append(tx)
-        self._index()
+        rivals = self._rivals(tx)
+        if sum(map(self._fee, rivals)) >= self._fee(tx) > 0:
+            raise PolicyError("insufficient fee")
+        self._put(tx, rivals)
 
     def replace(self, tx: CTransaction) -> None:
         """Into the mempool with a child that pays for it, instead of what it conflicts with."""
-        points = {outpoint_key(spends.prevout) for spends in tx.vin}
-        rivals = [t for t in self.pool if points & {outpoint_key(i.prevout) for i in t.vin}]
-        self.pool = [t for t in self.pool if t not in rivals]
-        self._index()
-        self.broadcast(tx)
+        if txid(tx) not in self._txs:
+            self._put(tx, self._rivals(tx))
         self.paid.add(txid(tx))
+
+    def _put(self, tx: CTransaction, rivals: list[CTransaction]) -> None:
+        before = self.pool
+        self.pool = [kept for kept in before if kept not in rivals]
+        self._index()
+        try:
+            self._require(tx)
+            self.pool.append(tx)
+        except PolicyError:
+            self.pool = before
+            raise
+        finally:
+            self._index()
+
+    def _rivals(self, tx: CTransaction) -> list[CTransaction]:
+        """What of the mempool spends the same, and what spends that."""
+        points = {outpoint_key(spends.prevout) for spends in tx.vin}
+        rivals: list[CTransaction] = []
+        for other in self.pool:
+            if points & {outpoint_key(spends.prevout) for spends in other.vin}:
+                rivals.append(other)
+                points |= {outpoint_key(outpoint(txid(other), n)) for n in range(len(other.vout))}
+        return rivals
+
+    def _fee(self, tx: CTransaction) -> int:
+        """What it pays; 0 where it spends what nobody knows."""
+        held = self._spends(tx)
+        if held is None:
+            return 0
+        return sum(int(out.nValue) for out in (*held,)) - sum(int(out.nValue) for out in tx.vout)
+
+    def _spends(self, tx: CTransaction) -> list[CTxOut] | None:
+        parents = [self.tx(bytes(spends.prevout.hash)) for spends in tx.vin]
+        if None in parents:
+            return None
+        return [p.tx.vout[i.prevout.n] for p, i in zip(parents, tx.vin, strict=True) if p]
 
     def mine(self, count: int = 1) -> None:
         """The first block takes the mempool, but for what is ``dull``."""
@@ -217,6 +265,19 @@ class PureChain:
             raise PolicyError("non-final")
         if sum(int(out.nValue) for out in tx.vout) > held:
             raise PolicyError("more out than in")
+        if not _scripts_hold(tx, self._spends(tx)):
+            raise PolicyError("script")
+
+
+_judged: dict[bytes, bool] = {}
+
+
+def _scripts_hold(tx: CTransaction, spent: list[CTxOut] | None) -> bool:
+    """Bitcoin Core's verdict, once for each witness."""
+    key = wtxid(tx)
+    if key not in _judged:
+        _judged[key] = spent is not None and failing_input(tx, spent) is None
+    return _judged[key]
 
 
 class Guard(dict[Label, Digits]):
@@ -230,9 +291,31 @@ class Guard(dict[Label, Digits]):
         return held
 
 
-def root_of(claim: Claim, width: int = 20) -> bytes:
-    """What the machine would say of this claim, here."""
-    return tagged_hash("test/root", claim.encode())[:width]
+JUDGE = settling_program(Random(3), 20)
+"""Finds the units right that the terms' config digest begins with."""
+
+
+def judged_claim(claim: ClaimTerms, price_e8: int) -> ClaimTerms:
+    """``claim`` for which JUDGE finds right what it pays at this price."""
+    slot = claim.slot
+    expiry = Expiry(
+        slot=slot,
+        end_round=slot.target_round,
+        price_e8=PriceE8(price_e8),
+        high_e8=PriceE8(price_e8),
+        low_e8=PriceE8(price_e8),
+        rounds=claim.min_rounds,
+        report_hash=bytes(32),
+    )
+    digest = claim.units(expiry).to_bytes(4) + slot.config_digest[4:]
+    return replace(claim, slot=replace(slot, config_digest=digest))
+
+
+@lru_cache(maxsize=256)
+def trace_of(premises: Premises, data: bytes, forgery: Forgery | None = None) -> Trace:
+    """The machine's trace of a claim."""
+    shape = {"log4_steps": premises.log4_steps, "width": premises.width, "forgery": forgery}
+    return prove(Execution(premises.image, data, **shape))
 
 
 def _unchanged(message: Any) -> Any:
@@ -250,6 +333,11 @@ class Side:
     records: list[bytes] = field(default_factory=list)
     guard: Guard = field(default_factory=Guard)
     proofs: list[Claim] = field(default_factory=list)
+    traces: list[bytes] = field(default_factory=list)
+    """The inputs that it wants traced."""
+    traced: list[bytes] = field(default_factory=list)
+    traces_nothing: bool = False
+    strategy: Strategy = HONEST
     notes: list[Note] = field(default_factory=list)
     closes: set[bytes] = field(default_factory=set)
     """The splits of every CLOSE that it broadcast."""
@@ -258,6 +346,8 @@ class Side:
     done: int = 0
     """Effects carried out so far."""
     crash_after: frozenset[int] = frozenset()
+    deaths: set[str] | None = None
+    """Of a mortal party, what it has died of: it dies of everything that it does once."""
     crashes: int = 0
     alive: bool = True
     wallet: bool = True
@@ -270,12 +360,20 @@ class Side:
 
     def made(self) -> Party:
         return Party(
-            self.role, KEYS[self.role], self.policy, self.guard, self.world.entropy, self.records
+            self.role,
+            KEYS[self.role],
+            self.policy,
+            self.guard,
+            self.world.entropy,
+            self.records,
+            strategy=self.strategy,
+            judge=self.world.judge,
         )
 
     def start(self) -> None:
         """As after a kill: memory is gone, the disk is not."""
         self.proofs.clear()
+        self.traces.clear()
         self.party = self.made()
         self.do(self.party.open(self.world.chain, self.world.now_ms))
         self.propose()
@@ -291,13 +389,20 @@ class Side:
         for effect in effects:
             follows = self._do(effect)
             self.done += 1
-            if self.done in self.crash_after:
+            if self.done in self.crash_after or self._dies_of(effect):
                 self.crashes += 1
                 self.start()
             else:
                 self.do(follows)
             if self.crashes > crashes:
                 return
+
+    def _dies_of(self, effect: Effect) -> bool:
+        cause = f"{type(effect).__name__} {effect}"
+        if self.deaths is None or isinstance(effect, Note) or cause in self.deaths:
+            return False
+        self.deaths.add(cause)
+        return True
 
     def _do(self, effect: Effect) -> list[Effect]:
         chain, now_ms = self.world.chain, self.world.now_ms
@@ -312,9 +417,14 @@ class Side:
             self._broadcast(effect)
         elif isinstance(effect, Bump):
             self.bumps.append(effect)
-            chain.replace(effect.tx)
+            try:
+                chain.replace(effect.tx)
+            except ChainError:
+                self.world.refused[effect.name] += 1
         elif isinstance(effect, Prove):
             self.proofs.append(effect.claim)
+        elif isinstance(effect, Retrace):
+            self.traces.append(effect.data)
         elif isinstance(effect, NeedCoins):
             assert sum(coin.sats for coin in self.coins) >= effect.needs(len(self.coins))
             given = Contribution(self.coins, COIN_SCRIPTS[self.role])
@@ -362,26 +472,31 @@ class World:
         loss: float = 0.0,
         claim: ClaimTerms | None = None,
         chain: Any = None,
+        judge: ProgramImage = JUDGE,
+        coin_sats: int = 1_000_000,
         **chain_terms: Any,
     ) -> None:
         """``chain`` is a ``PureChain``, or another one that does what parties and World call."""
-        self.random = Random(seed)
+        self.random, self.judge = Random(seed), judge
+        self.prover = Role.HOLDER
+        """Who claims, where a test asks."""
         self.now_ms = 1_000_000
         self.chain = chain or PureChain()
-        self.claim = claim or claim_terms(**SMALL)
+        self.price_e8 = price_usd * E8
+        self.claim = judged_claim(claim or claim_terms(**SMALL), self.price_e8)
         fields = {
             "premium_sats": 10_000,
-            "bond_sats": 60_000,
+            "bond_sats": 300_000,
             "claim_fee_sats": 3_000,
             "max_feerate_sat_vb": 3,
             "expiry_height": START + 12,
             "refund_height": START + 50,
-            "move_window": 4,
-            "challenge_window": 4,
-            "sweep_delay": 5,
+            "move_window": 6,
+            "challenge_window": 6,
+            "sweep_delay": 7,
+            "log4_steps": 3,
         }
         self.chain_terms = ChainTerms(**(fields | chain_terms))
-        self.price_e8 = price_usd * E8
         self.block_ticks, self.settle_at, self.told, self.loss = block_ticks, settle_at, told, loss
         self.mail: list[tuple[Role, Any]] = []
         self.refused: Counter[str] = Counter()
@@ -390,7 +505,7 @@ class World:
         self.sides: dict[Role, Side] = {}
         self.before: dict[Role, int] = {}
         for role in Role:
-            coins = tuple(self.chain.give(COIN_SCRIPTS[role], 400_000) for _ in range(2))
+            coins = tuple(self.chain.give(COIN_SCRIPTS[role], coin_sats) for _ in range(2))
             policy = self.policy(role, **(policies or {}).get(role, {}))
             self.before[role] = sum(coin.sats for coin in coins)
             self.sides[role] = Side(role, self, policy, coins)
@@ -436,6 +551,17 @@ class World:
     def units(self) -> int:
         return self.terms.claim.units(self.certificate().expiry)
 
+    @property
+    def premises(self) -> Premises:
+        """Of either side's claim, once there is a contract."""
+        graph = self.holder.party.graph
+        assert graph is not None
+        return graph.contract.courses[Role.HOLDER].premises
+
+    def trace_of(self, data: bytes) -> Trace:
+        """The machine's trace of a claim."""
+        return trace_of(self.premises, data)
+
     def begin(self) -> "World":
         self.holder.propose()
         return self
@@ -448,7 +574,15 @@ class World:
         other.chain.blocks = [list(block) for block in self.chain.blocks]
         other.chain.pool = list(self.chain.pool)
         other.sides = {
-            role: Side(role, other, side.policy, side.coins, list(side.records), Guard(side.guard))
+            role: Side(
+                role,
+                other,
+                side.policy,
+                side.coins,
+                list(side.records),
+                Guard(side.guard),
+                strategy=side.strategy,
+            )
             for role, side in self.sides.items()
         }
         other.holder, other.writer = other.sides[Role.HOLDER], other.sides[Role.WRITER]
@@ -505,7 +639,12 @@ class World:
             side.do(side.party.settle(self.certificate(), chain, now_ms))
         while side.proofs:
             claim = side.proofs.pop(0)
-            side.do(side.party.proved(claim, root_of(claim), chain, now_ms))
+            root = self.trace_of(claim.encode()).root
+            side.do(side.party.proved(claim, root, chain, now_ms))
+        while side.traces and not side.traces_nothing:
+            data = side.traces.pop(0)
+            side.traced.append(data)
+            side.do(side.party.retraced(data, self.trace_of(data), chain, now_ms))
 
     def until(self, ready: Callable[[], bool], ticks: int = 900) -> "World":
         for _ in range(ticks):

@@ -113,7 +113,7 @@ def contract_terms(
     """``claim_terms`` between two parties; the chain's are for regtest."""
     chain: dict[str, Any] = {
         "premium_sats": 100_000,
-        "bond_sats": 400_000,
+        "bond_sats": 3_000_000,
         "claim_fee_sats": 20_000,
         "expiry_height": 150,
         "refund_height": 200,

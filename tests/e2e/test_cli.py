@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from actors.config import DEMO
+from actors.demo_config import DEMO
 from protocol.settlement.terms import terms_page
 from riscv_vm.guest import guest_elf
 from tests.builders.claims import C_UNITS, claim_at, patched

@@ -26,8 +26,9 @@ from tests.fault import crashing_node
 from tests.fault.crashing_node import ORACLE_PLACES, PROPOSER_PLACES
 
 QUICK = {"interval_ms": 250, "schedule_ms": 250, "takeover_ms": 200}
-SLOW = {"interval_ms": 600, "schedule_ms": 600, "takeover_ms": 300}
+SLOW = {"interval_ms": 1_000, "schedule_ms": 1_000, "takeover_ms": 600}
 """A node that was killed is back before its round is too old."""
+CRASH_S = 120.0
 GAP_MS = 1_000
 BUSY = 3
 """What a machine with other work may take longer."""
@@ -190,7 +191,7 @@ class Crashing:
         """Starts the node again and again; it dies at each place once."""
         for place in places:
             self.start(name, place)
-            code = self.net.exit_code(name)
+            code = self.net.exit_code(name, CRASH_S)
             assert code == -signal.SIGKILL, f"{place}: {code}\n{self.net.tail(name)}"
             self.require_one_signature_a_slot(name)
         self.start(name)
@@ -230,6 +231,7 @@ def test_an_oracle_that_dies_at_every_step_of_a_round_never_signs_twice(crashing
     net.audit()
 
 
+@pytest.mark.timeout(300)
 def test_an_aggregator_that_dies_between_propose_and_publish_forks_nothing(crashing):
     net = crashing.net
     crashing.crash(AGGREGATOR, PROPOSER_PLACES[:3])

@@ -11,7 +11,9 @@ import pytest
 
 from actors.contract_report import ContractReport
 from actors.contract_setting import TERMS, Ending
-from tests.builders.parties import MortalDemo
+from tests.builders.parties import EVERYTHING, MortalDemo
+
+pytestmark = pytest.mark.timeout(400)
 
 UNITS = 40_961
 FUNDED = 9
@@ -41,9 +43,15 @@ def check(report: ContractReport, ending: Ending) -> None:
         assert height["REFUND"] > TERMS["refund_height"]
 
 
-def test_parties_that_die_of_everything_they_do(tmp_path: Path) -> None:
-    """Both of them, of each effect and each record once: some sixty lives."""
-    demo = MortalDemo(Ending.CLAIM_HOLDER, UNITS, tmp_path / "demo", "holder", "writer")
+SIGNED = "signatures|SignCoins|witnesses|Broadcast|Prove|guard of (input 0|payout)|proof"
+
+
+@pytest.mark.parametrize("fatal", [SIGNED, pytest.param(EVERYTHING, marks=pytest.mark.slow)])
+def test_parties_that_die_of_what_they_do(tmp_path: Path, fatal: str) -> None:
+    """Both of them, of everything that binds them, or of each effect and each record, once."""
+    demo = MortalDemo(
+        Ending.CLAIM_HOLDER, UNITS, tmp_path / "demo", "holder", "writer", fatal=fatal
+    )
     check(demo.run(), Ending.CLAIM_HOLDER)
     require_deaths(
         demo,
@@ -95,7 +103,13 @@ def test_a_node_that_dies_of_every_transaction(tmp_path: Path) -> None:
     assert demo.lives("chain") == 1 + len(NAMES[ending])
 
 
-@pytest.mark.parametrize("ending", [Ending.AMERICAN, Ending.REFUND])
+@pytest.mark.parametrize(
+    "ending",
+    [
+        Ending.REFUND,
+        pytest.param(Ending.AMERICAN, marks=pytest.mark.slow),
+    ],
+)
 def test_all_of_them_die(tmp_path: Path, ending: Ending) -> None:
     units = None if ending is Ending.REFUND else UNITS
     everybody = ("chain", "holder", "writer")

@@ -1,5 +1,5 @@
-"""A party's machine is lost in the middle of its claim; an old contract file and the chain are all
-that is left of it."""
+"""A party's machine is lost in the middle of its claim or of a dispute; an old contract file and
+the chain are all that is left of it."""
 
 import shutil
 from contextlib import closing
@@ -18,26 +18,34 @@ from protocol.errors import ConfigError, GuardError
 from protocol.settlement.terms import Role
 from tests.builders.parties import MortalDemo
 
+pytestmark = pytest.mark.timeout(400)
+
 PASSPHRASE = "correct horse battery staple"
 
 
 class LostDemo(MortalDemo):
-    """The holder exports when FUND is in a block, and loses its machine when INPUT_1 is."""
+    """``loser`` exports when FUND is in a block, and loses its machine when the game waits for
+    ``when``."""
+
+    def __init__(self, ending: Ending, units: int, folder: Path, loser: Role, when: str) -> None:
+        super().__init__(ending, units, folder)
+        self.loser, self.when = loser, when
 
     def _mine(self, count: int = 1):
         status = super()._mine(count)
-        stage = status[Role.HOLDER]["stage"]
-        folder = self.setting.folder
-        holder, backup = folder / "holder", folder / "backup.contract"
-        if stage == "funded" and not backup.exists():
-            with self.stopped("holder"):
-                _run("export", "--party", holder, "--out", backup, *self.passphrase_file)
-        if stage == "claimed" and not (folder / "lost").exists():
-            with self.stopped("holder"):
-                holder.rename(folder / "lost")
-                self.check_import(backup, holder)
-                for name in ("identity.key", "wallet.key"):
-                    shutil.copy(folder / "lost" / name, holder / name)
+        own = status[self.loser]
+        folder, name = self.setting.folder, self.loser.value
+        machine, backup = folder / name, folder / "backup.contract"
+        if own["stage"] == "funded" and not backup.exists():
+            with self.stopped(name):
+                _run("export", "--party", machine, "--out", backup, *self.passphrase_file)
+        waits = own["dispute"] is not None and own["dispute"]["wait"] == self.when
+        if waits and not (folder / "lost").exists():
+            with self.stopped(name):
+                machine.rename(folder / "lost")
+                self.check_import(backup, machine)
+                for key in ("identity.key", "wallet.key"):
+                    shutil.copy(folder / "lost" / key, machine / key)
         return status
 
     @property
@@ -58,13 +66,13 @@ class LostDemo(MortalDemo):
         lost = PartyFolder.open(party.with_name("lost"))
         with closing(lost), closing(PartyFolder.open(party)) as folder:
             shown = [label for label in before.labels if folder.guard.get(label)]
-            assert [label.field for label in shown[:5]] == ["input"] * 5
-            assert len(lost.guard) == len(folder.guard) == len(shown)
+            assert len(lost.guard) == len(folder.guard) == len(shown) > 0
             for label in shown:
                 assert folder.guard.get(label) == lost.guard.get(label)
-            keys = folder.keys.one_time(before.terms, Role.HOLDER)
+            keys = folder.keys.one_time(before.terms, self.loser)
             with pytest.raises(GuardError, match="signed another message"):
-                keys.sign({shown[0]: (0,) * shown[0].digits}, folder.guard)
+                other = tuple(15 - digit for digit in folder.guard.get(shown[0]) or ())
+                keys.sign({shown[0]: other}, folder.guard)
 
 
 def _run(*arguments: object) -> str:
@@ -74,7 +82,7 @@ def _run(*arguments: object) -> str:
 
 
 def test_an_old_file_and_the_chain_are_enough(tmp_path: Path) -> None:
-    demo = LostDemo(Ending.CLAIM_HOLDER, 12_345, tmp_path / "demo")
+    demo = LostDemo(Ending.CLAIM_HOLDER, 12_345, tmp_path / "demo", Role.HOLDER, "INPUT")
     report = demo.run()
     assert report.ok, report
     assert (demo.setting.folder / "lost").exists()
@@ -92,4 +100,16 @@ def test_an_old_file_and_the_chain_are_enough(tmp_path: Path) -> None:
         with pytest.raises((error, ValueError), match=message):
             import_contract(folder / name, folder / "new", "another passphrase", None)
         assert not (folder / "new").exists()
-    assert "from KICKOFF to SETTLE" in _run("terms", "--contract", file)
+    assert "to challenge a claim" in _run("terms", "--contract", file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("loser", "wins"), [(Role.HOLDER, "prover"), (Role.WRITER, "challenger")])
+def test_they_are_enough_in_the_middle_of_a_dispute(tmp_path: Path, loser: Role, wins) -> None:
+    """An honest prover or challenger is lost when the records of a block are asked for."""
+    ending = Ending.LIE_CHALLENGE if loser is Role.HOLDER else Ending.LIE_HOLDER
+    demo = LostDemo(ending, 12_345, tmp_path / "demo", loser, "RECORDS")
+    report = demo.run()
+    assert report.ok, report
+    assert report.dispute is not None and report.dispute.winner == wins
+    assert (demo.setting.folder / "lost").exists()

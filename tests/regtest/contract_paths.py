@@ -68,14 +68,13 @@ def claimed(on: Record, prover: Role) -> None:
         on.invalid("an early SETTLE", settle, "bad-txns-nonfinal")
         on.mine()
     mined(on, settle)
-    split = payout_of(made.graph, prover, UNITS)
+    move = made.graph.settle(prover)
+    split = payout_of(made.graph, move, UNITS)
     shown, other = made.payout(prover, UNITS), prover.other
-    theirs = sweep_tx(
-        made.graph, prover, other, split.sweeps[other], KEYS[other], AUX, payout=shown
-    )
-    ours = sweep_tx(made.graph, prover, prover, split.sweeps[prover], KEYS[prover], AUX)
+    theirs = sweep_tx(made.graph, move, other, split.sweeps[other], KEYS[other], AUX, payout=shown)
+    ours = sweep_tx(made.graph, move, prover, split.sweeps[prover], KEYS[prover], AUX)
     greedy = sweep_tx(
-        made.graph, prover, other, split.sweeps[prover][:1], KEYS[other], AUX, payout=shown
+        made.graph, move, other, split.sweeps[prover][:1], KEYS[other], AUX, payout=shown
     )
     on.invalid("a bit that is not theirs", greedy, _refused_bit(on, greedy))
     mined(on, theirs)

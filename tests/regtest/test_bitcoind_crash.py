@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from actors import coordinator
 from protocol.bitcoin.tx import hash_hex, txid, txout
 from protocol.crypto.keys import SecretKey
 from protocol.errors import ChainError
@@ -16,8 +15,6 @@ from regtest.bitcoind import BitcoindChain
 from regtest.conformance.backends import BITCOIND
 from regtest.process import options_of
 from regtest.wallet import Wallet
-from tests.fault import coordinator_child
-from tests.regtest import bitcoind_coordinator_child
 
 if missing := BITCOIND.missing():
     pytest.skip(missing, allow_module_level=True)
@@ -26,7 +23,6 @@ AUX = bytes(32)
 ALICE = SecretKey(b"\xa1" * 32)
 ROOT = Path(__file__).parents[2]
 MINING = Path(__file__).with_name("mining_child.py")
-COORDINATING = Path(bitcoind_coordinator_child.__file__)
 
 
 def kill(chain: BitcoindChain) -> None:
@@ -188,44 +184,3 @@ def test_a_node_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
             other.terminate()
     with BitcoindChain(tmp_path) as chain:
         assert chain.height == 3
-
-
-# The coordinator on a node
-
-
-@pytest.mark.parametrize(
-    ("ending", "stage", "names"),
-    [("close", "settled", ["FUND", "CLOSE"]), ("refund", "refunded", ["FUND", "REFUND"])],
-)
-def test_a_contract_lives_on_it(tmp_path, monkeypatch, ending, stage, names) -> None:
-    monkeypatch.setattr(coordinator, "open_chain", BitcoindChain)
-    result = coordinator_child.finish(tmp_path, ending)
-    assert (result["stage"], result["names"]) == (stage, names)
-    assert result["spender"] == result["last"]
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("victim", ["node", "owner"])
-def test_a_contract_ends_the_same_wherever_one_dies(tmp_path, monkeypatch, victim, every) -> None:
-    """After every write, broadcast or block (by default every fourth) one of the two is killed."""
-
-    def child(folder: Path, at: int) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(COORDINATING), str(folder), str(at), victim]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
-
-    whole = child(tmp_path / "whole", 0)
-    assert whole.returncode == 0, whole.stderr
-    moments = int(whole.stdout)
-    assert moments >= 9
-    monkeypatch.setattr(coordinator, "open_chain", BitcoindChain)
-    for at in range(1, moments + 1, every):
-        folder = tmp_path / str(at)
-        died = child(folder, at)
-        if victim == "owner":
-            assert died.returncode == -signal.SIGKILL
-        else:
-            assert died.returncode == 1 and "has ended by SIGKILL" in died.stderr
-        result = coordinator_child.finish(folder, "close")
-        assert (result["stage"], result["names"]) == ("settled", ["FUND", "CLOSE"])
-        assert result["spender"] == result["last"]

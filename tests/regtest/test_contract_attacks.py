@@ -116,10 +116,10 @@ def test_late_evidence_against_the_provers_sweep(stage: Stage) -> None:
     """The other side has ``sweep_delay`` - 1 blocks for itself, and no block more."""
     made = stage.fund(contract_terms(sweep_delay=3))
     stage.settled(made, Role.HOLDER, UNITS)
-    output = payout_of(made.graph, Role.HOLDER, UNITS).sweeps[Role.WRITER][0]
+    output = payout_of(made.graph, made.graph.settle(Role.HOLDER), UNITS).sweeps[Role.WRITER][0]
     shown, late = (
         sweep_tx(
-            made.graph, Role.HOLDER, role, [output], KEYS[role], AUX,
+            made.graph, made.graph.settle(Role.HOLDER), role, [output], KEYS[role], AUX,
             payout=made.payout(Role.HOLDER, UNITS),
         )
         for role in (Role.WRITER, Role.HOLDER)
@@ -233,14 +233,19 @@ def test_a_child_of_another_kind_is_no_pin(stage: Stage) -> None:
 def test_a_signature_of_less_than_everything(hash_type: int) -> None:
     """65 bytes are refused, and so are 64 of them under a digest that is not DEFAULT's."""
     made = deal(contract_terms())
-    right = {name: both[Role.WRITER] for name, both in made.signatures.items()}
-    for name, move in made.graph.moves.items():
-        key = KEYS[Role.WRITER].signer(move.signers[Role.WRITER])
-        leaf = LeafSpend(move.leaf.hash)
-        loose = sign_input(move.tx, 0, [move.spent], key, AUX, hash_type, leaf=leaf)
+    right = made.signatures[Role.WRITER]
+    names = ["REFUND", "holder:INPUT_1", "writer:SETTLE", "holder:EXECUTE_addi", "writer:TAKE_2"]
+    for move, number, way in made.graph.ways():
+        if way.name not in names:
+            continue
+        names.remove(way.name)
+        key = KEYS[Role.WRITER].signer(way.signers[Role.WRITER])
+        leaf = LeafSpend(way.leaf.hash)
+        loose = sign_input(move.tx, number, move.spent, key, AUX, hash_type, leaf=leaf)
         for signature in (loose, loose[:64]):
-            with pytest.raises(SignatureError, match=f"does not fit {name}: do not fund"):
-                require_signatures(made.graph, Role.WRITER, {**right, name: signature})
+            with pytest.raises(SignatureError, match=f"does not fit {way.name}: do not fund"):
+                require_signatures(made.graph, Role.WRITER, {**right, way.name: signature})
+    assert not names
 
 
 def test_a_rogue_key_neither_owns_fund_nor_signs() -> None:
@@ -324,7 +329,7 @@ def test_a_signature_of_fund_that_is_changed_on_its_way(stage: Stage) -> None:
     key = PrivateKey(b"\x21" * 32)
     point = key.public_key.format()
     script = b"\x00\x14" + hash160(point)
-    paid = stage.wallets[Role.HOLDER].pay([txout(200_000, script)], AUX)
+    paid = stage.wallets[Role.HOLDER].pay([txout(2_000_000, script)], AUX)
     stage.broadcast(paid)
     terms = contract_terms()
     contract = contract_of(terms)
@@ -334,7 +339,7 @@ def test_a_signature_of_fund_that_is_changed_on_its_way(stage: Stage) -> None:
     made = deal(terms, require_fund(contract, fund, holder, writer))
     fund = stage.wallets[Role.WRITER].sign(fund, fund_spent(holder, writer), AUX)
     code = CScript(b"\x76\xa9\x14" + hash160(point) + b"\x88\xac")
-    digest = SignatureHash(code, fund, 0, SIGHASH_ALL, 200_000, SIGVERSION_WITNESS_V0)
+    digest = SignatureHash(code, fund, 0, SIGHASH_ALL, 2_000_000, SIGVERSION_WITNESS_V0)
     der = key.sign(digest, hasher=None)
     at = 4 + der[3]
     high = (CURVE_ORDER - int.from_bytes(der[at + 2 :])).to_bytes(33)
@@ -404,14 +409,22 @@ def test_the_largest_contract(
     stage.when_ripe(settle)
     stage.chain.mine(terms.chain.sweep_delay - 1)
     payout = made.payout(prover, units)
-    for role, outputs in payout_of(made.graph, prover, units).sweeps.items():
+    for role, outputs in payout_of(made.graph, made.graph.settle(prover), units).sweeps.items():
         sweeps = [
-            sweep_tx(made.graph, prover, role, [output], KEYS[role], AUX, payout=payout)
+            sweep_tx(
+                made.graph,
+                made.graph.settle(prover),
+                role,
+                [output],
+                KEYS[role],
+                AUX,
+                payout=payout,
+            )
             for output in outputs
         ]
         stage.chain.mine(txs=sweeps)
         fees = sum(fee(tx, settle) for tx in sweeps)
-        assert received(role, terms, settle, *sweeps) + fees == due(made, prover, units)[role]
+        assert received(role, terms, settle, *sweeps) + fees == due(made.graph, prover, units)[role]
 
 
 def test_a_bit_at_the_border_of_its_sweep(stage: Stage) -> None:
@@ -419,7 +432,7 @@ def test_a_bit_at_the_border_of_its_sweep(stage: Stage) -> None:
 
     def terms_of(unit_sats: int) -> ContractTerms:
         return contract_terms(
-            claim_of_bits(unit_sats=unit_sats), max_feerate_sat_vb=9, bond_sats=300_000
+            claim_of_bits(unit_sats=unit_sats), max_feerate_sat_vb=9, bond_sats=3_000_000
         )
 
     def is_rounded(unit_sats: int) -> bool:
@@ -437,7 +450,7 @@ def test_a_bit_at_the_border_of_its_sweep(stage: Stage) -> None:
         for role in Role:
             units = 0 if role is Role.WRITER else 255
             alone = sweep_tx(
-                made.graph, prover, role, [0], KEYS[role], AUX,
+                made.graph, made.graph.settle(prover), role, [0], KEYS[role], AUX,
                 payout=made.payout(prover, units), feerate_sat_vb=9,
             )  # fmt: skip
             assert stage.chain.check(alone).accepted and int(alone.vout[0].nValue) >= 330

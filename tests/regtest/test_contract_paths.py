@@ -28,7 +28,7 @@ from protocol.settlement.closing import (
 from protocol.settlement.funding import Contribution, fund_spent, fund_tx, require_fund
 from protocol.settlement.move import ANCHOR_SATS, MAX_VSIZE, TRUC
 from protocol.settlement.payout import payout_of
-from protocol.settlement.reading import move_of, name_of, read_messages
+from protocol.settlement.reading import Reader, name_of, read_messages
 from protocol.settlement.spending import TRUC_CHILD_MAX_VSIZE, bump_tx, sweep_tx, timeout_tx
 from protocol.settlement.terms import Role
 from tests.builders.contracts import (
@@ -63,7 +63,7 @@ def test_fund_from_a_wallet_of_another_kind(stage: Stage) -> None:
     key = PrivateKey(b"\x21" * 32)
     point = key.public_key.format()
     script = b"\x00\x14" + hash160(point)
-    paid = stage.wallets[Role.HOLDER].pay([txout(200_000, script)], AUX)
+    paid = stage.wallets[Role.HOLDER].pay([txout(2_000_000, script)], AUX)
     stage.broadcast(paid)
     contract = contract_of(contract_terms())
     holder = Contribution((Coin(outpoint(txid(paid), 0), paid.vout[0]),), script)
@@ -72,7 +72,7 @@ def test_fund_from_a_wallet_of_another_kind(stage: Stage) -> None:
     spent = fund_spent(holder, writer)
     fund = stage.wallets[Role.WRITER].sign(fund, spent, AUX)
     code = CScript(b"\x76\xa9\x14" + hash160(point) + b"\x88\xac")
-    digest = SignatureHash(code, fund, 0, SIGHASH_ALL, 200_000, SIGVERSION_WITNESS_V0)
+    digest = SignatureHash(code, fund, 0, SIGHASH_ALL, 2_000_000, SIGVERSION_WITNESS_V0)
     stacks = [[key.sign(digest, hasher=None) + b"\x01", point], witness_stack(fund, 1)]
     fund = with_witness(fund, stacks)
     stage.broadcast(fund)
@@ -129,8 +129,8 @@ def test_a_claim_that_nobody_challenges(stage: Stage, prover: Role, units: int) 
     made = stage.fund(contract_terms())
     graph, terms, other = made.graph, made.terms, prover.other
     for tx in made.claim(prover, units):
-        move = move_of(graph, tx)
-        assert move is not None and name_of(graph, tx) == move.name
+        seen = Reader(graph).read(tx)
+        assert seen is not None and name_of(graph, tx) == seen.move
         assert stage.chain.check(tx).relayed is not False
         stage.broadcast(tx)
     shown = read_messages(graph.moves[f"{prover.value}:KICKOFF"], tx)
@@ -138,21 +138,23 @@ def test_a_claim_that_nobody_challenges(stage: Stage, prover: Role, units: int) 
     assert payout == made.payout(prover, units)
     settle = made.settle(prover)
     assert stage.when_ripe(settle) == terms.chain.challenge_window - 1
-    sweeps = payout_of(graph, prover, units).sweeps
+    sweeps = payout_of(graph, graph.settle(prover), units).sweeps
     theirs, own = sweeps[other], sweeps[prover]
     txs = [settle]
     if theirs:
-        swept = sweep_tx(graph, prover, other, theirs, KEYS[other], AUX, payout=payout)
+        swept = sweep_tx(
+            graph, graph.settle(prover), other, theirs, KEYS[other], AUX, payout=payout
+        )
         assert stage.when_ripe(swept) == 0
         txs.append(swept)
     if own:
-        swept = sweep_tx(graph, prover, prover, own, KEYS[prover], AUX)
+        swept = sweep_tx(graph, graph.settle(prover), prover, own, KEYS[prover], AUX)
         assert stage.when_ripe(swept) == terms.chain.sweep_delay - 1 - bool(theirs)
         assert name_of(graph, swept) == f"{prover.value}:SWEEP_{prover.name}"
         txs.append(swept)
     for role in Role:
         own_fees = sum(fee(tx, settle) for tx in txs[1:] if received(role, terms, tx))
-        assert received(role, terms, *txs) + own_fees == due(made, prover, units)[role]
+        assert received(role, terms, *txs) + own_fees == due(made.graph, prover, units)[role]
 
 
 def test_refund_at_its_height_and_no_claim_behind_it(stage: Stage) -> None:

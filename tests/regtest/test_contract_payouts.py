@@ -34,10 +34,18 @@ def stage(
 
 def sweeps(made: Deal, prover: Role, units: int) -> dict[Role, CTransaction]:
     """What each party broadcasts where the prover had claimed ``units``."""
-    outputs = payout_of(made.graph, prover, units).sweeps
+    outputs = payout_of(made.graph, made.graph.settle(prover), units).sweeps
     payout = made.payout(prover, units)
     return {
-        role: sweep_tx(made.graph, prover, role, outputs[role], KEYS[role], AUX, payout=payout)
+        role: sweep_tx(
+            made.graph,
+            made.graph.settle(prover),
+            role,
+            outputs[role],
+            KEYS[role],
+            AUX,
+            payout=payout,
+        )
         for role in Role
         if outputs[role]
     }
@@ -50,9 +58,12 @@ def check(made: Deal, prover: Role, units: int, settle: CTransaction) -> list[CT
         mine = [swept[role]] if role in swept else []
         own_fees = sum(fee(tx, settle) for tx in mine)
         assert (
-            received(role, made.terms, settle, *mine) + own_fees == due(made, prover, units)[role]
+            received(role, made.terms, settle, *mine) + own_fees
+            == due(made.graph, prover, units)[role]
         )
-    assert payout_of(made.graph, prover, units).sats == due(made, prover, units)
+    assert payout_of(made.graph, made.graph.settle(prover), units).sats == due(
+        made.graph, prover, units
+    )
     return list(swept.values())
 
 
@@ -82,17 +93,17 @@ def test_random_payouts_of_sixteen_bits(stage: Stage, prover: Role) -> None:
 
 def test_bits_that_are_too_small_to_sweep_go_to_the_other_side(stage: Stage) -> None:
     """A bit of 1,000 sats at 10 sat/vB: it is paid in SETTLE, whatever the payout says."""
-    terms = contract_terms(max_feerate_sat_vb=10, bond_sats=200_000)
+    terms = contract_terms(max_feerate_sat_vb=10, bond_sats=3_000_000)
     for prover in Role:
         made = stage.fund(terms)
         split = made.graph.contract.splits[prover]
         missing = [bit for bit in range(8) if bit not in split.bits]
         assert missing == [0, 1]
         for units in (0b0000_0010, 0b1111_1101):
-            paid = payout_of(made.graph, prover, units).sats
+            paid = payout_of(made.graph, made.graph.settle(prover), units).sats
             lost = units & 0b11 if prover is Role.HOLDER else 0b11 - (units & 0b11)
-            assert paid[prover] == due(made, prover, units)[prover] - lost * 1_000
-            assert paid[prover.other] == due(made, prover, units)[prover.other] + lost * 1_000
+            assert paid[prover] == due(made.graph, prover, units)[prover] - lost * 1_000
+            assert paid[prover.other] == due(made.graph, prover, units)[prover.other] + lost * 1_000
         settle = stage.settled(made, prover, 0b0000_0010)
         stage.chain.mine(terms.chain.sweep_delay - 1)
         txs = list(sweeps(made, prover, 0b0000_0010).values())
@@ -100,4 +111,4 @@ def test_bits_that_are_too_small_to_sweep_go_to_the_other_side(stage: Stage) -> 
         for role in Role:
             own = [tx for tx in txs if received(role, terms, tx)]
             total = received(role, terms, settle, *own) + sum(fee(tx, settle) for tx in own)
-            assert total == payout_of(made.graph, prover, 0b0000_0010).sats[role]
+            assert total == payout_of(made.graph, made.graph.settle(prover), 0b0000_0010).sats[role]

@@ -77,6 +77,10 @@ class Claimed:
         return self.prover.other
 
     @property
+    def settled(self) -> Move:
+        return self.made.graph.settle(self.prover)
+
+    @property
     def payout(self) -> SignedMessage:
         return self.made.payout(self.prover, UNITS)
 
@@ -85,7 +89,7 @@ class Claimed:
     ) -> CTransaction:
         graph, keys = self.made.graph, KEYS[role]
         shown = payout or self.payout
-        return sweep_tx(graph, self.prover, role, outputs, keys, AUX, payout=shown)
+        return sweep_tx(graph, self.settled, role, outputs, keys, AUX, payout=shown)
 
 
 @pytest.fixture(scope="module", params=Role, ids=lambda role: role.value)
@@ -120,11 +124,12 @@ def resigned(
     move: Move, tx: CTransaction, keys: Mapping[Role, SecretKey], items: tuple[bytes, ...] = ()
 ) -> CTransaction:
     """``tx`` in the place of ``move``, signed by whatever keys one has."""
-    leaf = LeafSpend(move.leaf.hash)
+    _, way = move.way()
+    leaf = LeafSpend(way.leaf.hash)
     signatures = {
-        role: sign_input(tx, 0, [move.spent], k, AUX, leaf=leaf) for role, k in keys.items()
+        role: sign_input(tx, 0, move.spent, k, AUX, leaf=leaf) for role, k in keys.items()
     }
-    return with_witness(tx, [move.lock.stack(move.path, signatures, items)])
+    return with_witness(tx, [move.spent_locks[0].stack(way, signatures, items)])
 
 
 def altered(
@@ -310,7 +315,7 @@ def _timed_out(move: Move, tx: CTransaction, key: SecretKey) -> CTransaction:
 
 
 def test_the_other_side_takes_its_bits_and_no_others(stage: Stage, claimed: Claimed) -> None:
-    sweeps = payout_of(claimed.made.graph, claimed.prover, UNITS).sweeps
+    sweeps = payout_of(claimed.made.graph, claimed.settled, UNITS).sweeps
     assert len(sweeps[claimed.other]) == 4 and len(sweeps[claimed.prover]) == 5
     assert stage.chain.check(claimed.sweep(claimed.other, sweeps[claimed.other])).accepted
     *bits, claim_fee = sweeps[claimed.prover]
@@ -323,14 +328,14 @@ def test_the_other_side_takes_its_bits_and_no_others(stage: Stage, claimed: Clai
 
 def test_a_second_payout_only_helps_the_other_side(stage: Stage, claimed: Claimed) -> None:
     second = claimed.made.payout(claimed.prover, UNITS ^ 0xFF)
-    lost = payout_of(claimed.made.graph, claimed.prover, UNITS).sweeps[claimed.prover][:-1]
+    lost = payout_of(claimed.made.graph, claimed.settled, UNITS).sweeps[claimed.prover][:-1]
     assert stage.chain.check(claimed.sweep(claimed.other, lost, second)).accepted
 
 
 def test_the_prover_waits_and_shows_no_payout(stage: Stage, claimed: Claimed) -> None:
     graph, prover, other = claimed.made.graph, claimed.prover, claimed.other
     greedy = claimed.made.payout(prover, UNITS ^ 0xFF)
-    for output in payout_of(graph, prover, UNITS).sweeps[other]:
+    for output in payout_of(graph, claimed.settled, UNITS).sweeps[other]:
         late = claimed.sweep(prover, (output,))
         stage.refused(late, NONFINAL)
         lock = claimed.made.graph.settle(prover).locks[output]
@@ -353,12 +358,12 @@ def test_the_prover_waits_and_shows_no_payout(stage: Stage, claimed: Claimed) ->
 def payout_fits(claimed: Claimed, output: int, payout: SignedMessage) -> bool:
     """Whether this message gives the output to the other side."""
     units = 16 * payout.digits[0] + payout.digits[1]
-    return output in payout_of(claimed.made.graph, claimed.prover, units).sweeps[claimed.other]
+    return output in payout_of(claimed.made.graph, claimed.settled, units).sweeps[claimed.other]
 
 
 def test_one_output_does_not_open_the_next(stage: Stage, claimed: Claimed) -> None:
     """The leaf of a bit that is the other side's own, shown for a bit that is not."""
-    sweeps = payout_of(claimed.made.graph, claimed.prover, UNITS).sweeps
+    sweeps = payout_of(claimed.made.graph, claimed.settled, UNITS).sweeps
     settle = claimed.made.graph.settle(claimed.prover)
     wanted = sweeps[claimed.prover][0]
     lock = settle.locks[sweeps[claimed.other][0]]
@@ -377,7 +382,7 @@ def test_one_output_does_not_open_the_next(stage: Stage, claimed: Claimed) -> No
 def test_what_everybody_has_read_is_no_key(stage: Stage, claimed: Claimed) -> None:
     """The payout is public once KICKOFF is: a miner still lacks the signature beside it."""
     settle = claimed.made.graph.settle(claimed.prover)
-    for output in payout_of(claimed.made.graph, claimed.prover, UNITS).sweeps[claimed.other]:
+    for output in payout_of(claimed.made.graph, claimed.settled, UNITS).sweeps[claimed.other]:
         whole = claimed.sweep(claimed.other, (output,))
         spent = [settle.tx.vout[output]]
         leaf = LeafSpend(settle.locks[output].paths[0].leaf.hash)

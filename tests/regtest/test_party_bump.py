@@ -4,9 +4,11 @@ import pytest
 
 from actors.party_bump import bump
 from actors.party_wallet import KeyWallet
-from protocol.bitcoin.tx import txid, vsize
+from protocol.bitcoin.tx import txid, txout, vsize
+from protocol.crypto.keys import SecretKey
 from protocol.errors import ChainError
 from protocol.settlement.terms import Role
+from regtest.wallet import Wallet
 from tests.builders.contracts import BACKENDS, contract_terms, fee, opened_stage
 
 RATE = 20
@@ -55,3 +57,28 @@ def test_without_a_signature_the_person_is_told(stage):
     (move, *_), (signed, *_) = made.graph.forward(Role.WRITER), made.claim(Role.WRITER, 3)
     with pytest.raises(ChainError, match="spend its anchor with your wallet"):
         bump(stage.chain, Poor(stage.wallets[Role.WRITER]), move, signed, RATE)
+
+
+def test_a_wallet_of_one_coin_pays_more_and_more(stage):
+    made, purse = stage.fund(contract_terms()), Wallet(stage.chain, SecretKey(b"\x5b" * 32))
+    (move, *_), (signed, *_) = made.graph.forward(Role.HOLDER), made.claim(Role.HOLDER, 3)
+    coin = txout(1_000_000, purse.script())
+    stage.chain.broadcast(stage.wallets[Role.HOLDER].pay([coin], bytes(32)))
+    stage.chain.mine()
+    children = [bump(stage.chain, KeyWallet(purse), move, signed, n * RATE) for n in (1, 2, 4)]
+    assert bump(stage.chain, KeyWallet(purse), move, signed, 4 * RATE) == children[-1]
+    assert {txid(tx) for tx in stage.chain.mempool()} == {txid(signed), txid(children[-1])}
+    assert len({child.vin for child in children}) == 1
+    stage.chain.mine()
+    assert stage.chain.tx(txid(children[-1])).block
+    assert purse.balance_sats() == int(children[-1].vout[0].nValue)
+
+
+def test_a_coin_that_another_wallet_put_in_is_not_taken(stage):
+    made, strange = stage.fund(contract_terms()), KeyWallet(stage.wallets[Role.HOLDER])
+    (move, *_), (signed, *_) = made.graph.forward(Role.WRITER), made.claim(Role.WRITER, 3)
+    theirs = bump(stage.chain, strange, move, signed, RATE)
+    own = bump(stage.chain, KeyWallet(stage.wallets[Role.WRITER]), move, signed, 2 * RATE)
+    assert not {i.prevout for i in theirs.vin[1:]} & {i.prevout for i in own.vin[1:]}
+    assert txid(theirs) not in {txid(tx) for tx in stage.chain.mempool()}
+    stage.chain.mine()

@@ -43,7 +43,7 @@ def spending(script_pubkey: bytes, stack: Sequence[bytes]) -> Candidate:
 
 
 def tapscript(code: bytes, *items: bytes, version: int = 0xC0, annex: bytes = b"") -> Candidate:
-    leaf = TapLeaf(code, version)
+    leaf = TapLeaf(code, version=version)
     output = taproot_output(NUMS_KEY, leaf)
     tail = [annex] if annex else []
     return spending(output.script_pubkey, [*items, code, output.control_block(leaf), *tail])

@@ -3,16 +3,16 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 
 from actors.feeds.endpoints import Endpoint
 from actors.feeds.simulated.binance import SimulatedBinance
 from actors.feeds.simulated.coinbase import SimulatedCoinbase
 from actors.feeds.simulated.kraken import SimulatedKraken
-from actors.feeds.simulated.path import PricePath
+from actors.feeds.simulated.path import BASE_E8, PricePath
 from actors.feeds.simulated.venue import SimulatedVenue
 
 START_TIMEOUT_S: Final = 10.0
@@ -28,7 +28,8 @@ class SimulatedExchanges:
 
     A context manager: the servers run in a thread with its own event loop from enter to exit.
     ``now_ms`` is the clock that frames and prices follow; it is called in that thread. The ports
-    are free ones, or ``base_port`` and the two after it; OSError if one is taken.
+    are free ones, or ``base_port`` and the two after it; OSError if one is taken. ``prices_e8`` are
+    where products trade, if not where they use to.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class SimulatedExchanges:
         products: Sequence[str] = ("BTC-USD",),
         tick_ms: int = 20,
         base_port: int = 0,
+        prices_e8: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        self.path = PricePath(seed)
+        self.path = PricePath(seed, {**BASE_E8, **prices_e8})
         listed = tuple(dict.fromkeys([*products, USDT_USD]))
         self.binance = SimulatedBinance(self.path, now_ms, listed, tick_ms / 1000)
         self.coinbase = SimulatedCoinbase(self.path, now_ms, listed, tick_ms / 1000)

@@ -5,7 +5,7 @@ moment can be asked for directly: servers, demo and tests agree without talking 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -38,9 +38,11 @@ def _noise(seed: int, label: str, cell: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class PricePath:
-    """The price of each product in US dollars at every moment, fixed by ``seed``."""
+    """The price of each product in US dollars at every moment, fixed by ``seed``: it moves by about
+    a per cent around ``base_e8``, by default ``BASE_E8``."""
 
     seed: int
+    base_e8: Mapping[str, int] = field(default_factory=lambda: BASE_E8)
 
     def price_e8(self, product: str, at_ms: int) -> int:
         """The price of ``product`` (``BTC-USD``, ``USDT-USD``, ...) in 10^-8 dollars at unix ms."""
@@ -52,7 +54,7 @@ class PricePath:
         move_ppb += level * _JUMP_PPB // PPB
         if product in _STABLE:
             move_ppb //= _STABLE_DIVISOR
-        return BASE_E8[product] * (PPB + move_ppb) // PPB
+        return self.base_e8[product] * (PPB + move_ppb) // PPB
 
     def usdt_price_e8(self, product: str, at_ms: int) -> int:
         """The same price in 10^-8 USDT."""

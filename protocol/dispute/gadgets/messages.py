@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from protocol.bitcoin.opcodes import Op
-from protocol.bitcoin.winternitz_script import verify_message
-from protocol.crypto.winternitz import OneTimePublicKey, checksum_size
+from protocol.crypto.winternitz import checksum_size
 from protocol.dispute.assembler import Assembler, Item
 from protocol.dispute.gadgets.bits import bits, number
 from protocol.dispute.gadgets.word import NIBBLES, Word, total
@@ -13,14 +12,6 @@ from protocol.dispute.gadgets.word import NIBBLES, Word, total
 def message_items_count(digits: int) -> int:
     """The witness items of a message of ``digits`` digits."""
     return 2 * (digits + checksum_size(digits))
-
-
-def verify(
-    asm: Assembler, key: OneTimePublicKey, names: Sequence[str], *, first: bool
-) -> tuple[Item, ...]:
-    """The verified digits of the message on top of the stack, leftmost first, under ``names``."""
-    items = message_items_count(key.digits)
-    return asm.raw(verify_message(key, first=first), items, names)
 
 
 def word(digits: Sequence[Item]) -> Word:

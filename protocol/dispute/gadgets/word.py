@@ -72,13 +72,6 @@ def total(asm: Assembler, operands: Sequence[Operand]) -> Operand:
 
 def add(asm: Assembler, a: Word, b: Word, carry: Operand = 0) -> Word:
     """a + b + carry modulo 2^32. ``carry`` is 0 or 1."""
-    return add_carrying(asm, a, b, carry, last=False)[0]
-
-
-def add_carrying(
-    asm: Assembler, a: Word, b: Word, carry: Operand = 0, *, last: bool = True
-) -> tuple[Word, Operand]:
-    """a + b + carry, and the carry out of the top nibble (0, and not computed, if not ``last``)."""
     result: list[Operand] = []
     for n, (x, y) in enumerate(zip(a, b, strict=True)):
         digit = total(asm, [carry, x, y])
@@ -86,14 +79,14 @@ def add_carrying(
             carry, digit = divmod(digit, 16)
         elif [carry, x, y].count(0) == 2:
             carry = 0
-        elif n + 1 < len(a) or last:
+        elif n + 1 < len(a):
             asm.bring(digit)
             carry, digit = asm.raw(_CARRY, 1, ("carry", f"sum[{n}]"))
         else:
             asm.bring(digit)
-            carry, (digit,) = 0, asm.raw(_WRAP, 1, (f"sum[{n}]",))
+            (digit,) = asm.raw(_WRAP, 1, (f"sum[{n}]",))
         result.append(digit)
-    return tuple(result), carry
+    return tuple(result)
 
 
 _CARRY = script(Op.DUP, 15, Op.GREATERTHAN, Op.TUCK, Op.IF, 16, Op.SUB, Op.ENDIF)

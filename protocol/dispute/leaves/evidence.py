@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from protocol.bitcoin.opcodes import Op
 from protocol.dispute.assembler import Assembler, Item
@@ -59,7 +60,7 @@ class Evidence:
         hints: int = 0,
         first: Iterable[Said] = (),
         silent: Iterable[Said] = (),
-    ) -> "Evidence":
+    ) -> Self:
         """All of ``messages`` verified, and behind them the ``silent`` ones."""
         asm, named, unsigned = begin(messages, hints)
         every = (*messages, *silent)
@@ -82,15 +83,20 @@ class Evidence:
 
     @property
     def pc(self) -> Word:
-        return words(self.fragment(Message.HEAD)[index_digits(self.log4_steps) :])[0]
+        return words(self.fragment(Message.HEAD)[-2 * WORD_DIGITS :])[0]
 
     @property
     def opcode(self) -> Word:
-        return words(self.fragment(Message.HEAD)[index_digits(self.log4_steps) :])[1]
+        return words(self.fragment(Message.HEAD)[-2 * WORD_DIGITS :])[1]
 
     def slot(self, number: int) -> SlotWords:
         """A read slot."""
         return slot_words(self.fragment(_SLOTS[number]))
+
+    @property
+    def record(self) -> list[Word]:
+        """w_i: waddr, wval and next_pc."""
+        return words(self.fragment(Message.WRITE))
 
     @property
     def places(self) -> tuple[Item, ...]:

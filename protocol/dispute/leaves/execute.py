@@ -116,13 +116,13 @@ def template(name: str, borders: Borders) -> Template:
     if name not in names():
         raise ScriptError(f"there is no EXECUTE leaf {name!r}: see names()")
     base = name.removesuffix("_trap")
-    frame = Frame.begin(borders.log4_steps, HINT_ITEMS if base in _DIVISIONS else 0)
+    frame = Frame.of(borders.log4_steps, HINT_ITEMS if base in _DIVISIONS else 0)
     frame.require_step()
     if name == ABSORB:
         _absorb(frame)
         return frame.finish(name)
     frame.require_in_text(*borders.text)
-    opcode = Opcode(frame.asm, frame.fragment.opcode, _ENCODING[base])
+    opcode = Opcode(frame.asm, frame.opcode, _ENCODING[base])
     _LEAVES[name](_Case(frame, opcode, _ENCODING[base], borders))
     return frame.finish(name)
 
@@ -182,27 +182,24 @@ def _low_five(asm: Assembler, amount: Word) -> tuple[Item, ...]:
     return (*bits(asm, low), b4)
 
 
-def _quotient(frame: Frame, a: Word, b: Word) -> Word:
-    return divide(frame.asm, a, b, frame.hints)[0]
-
-
-def _remainder(frame: Frame, a: Word, b: Word) -> Word:
-    return divide(frame.asm, a, b, frame.hints)[1]
-
-
-def _signed_quotient(frame: Frame, a: Word, b: Word) -> Word:
-    return divide_signed(frame.asm, a, b, frame.hints)[0]
-
-
-def _signed_remainder(frame: Frame, a: Word, b: Word) -> Word:
-    return divide_signed(frame.asm, a, b, frame.hints)[1]
+def _division(name: str) -> _Compute:
+    by, result = _DIVISIONS[name]
+    return lambda frame, a, b: by(frame.asm, a, b, frame.hints)[result]
 
 
 def _high(signed_a: bool, signed_b: bool) -> _Compute:
     return lambda frame, a, b: high_half(frame.asm, a, b, signed_a=signed_a, signed_b=signed_b)
 
 
-_DIVISIONS: Final = frozenset({"div", "divu", "rem", "remu"})
+_Divide = Callable[[Assembler, Word, Word, tuple[Item, ...]], tuple[Word, Word]]
+_DIVISIONS: Final[Mapping[str, tuple[_Divide, int]]] = {
+    "div": (divide_signed, 0),
+    "divu": (divide, 0),
+    "rem": (divide_signed, 1),
+    "remu": (divide, 1),
+}
+"""Which division, and whether its quotient or its remainder."""
+
 _ARITHMETIC: Final[Mapping[str, _Compute]] = {
     "add": lambda frame, a, b: add(frame.asm, a, b),
     "sub": lambda frame, a, b: subtract(frame.asm, a, b),
@@ -218,10 +215,7 @@ _ARITHMETIC: Final[Mapping[str, _Compute]] = {
     "mulh": _high(True, True),
     "mulhsu": _high(True, False),
     "mulhu": _high(False, False),
-    "div": _signed_quotient,
-    "divu": _quotient,
-    "rem": _signed_remainder,
-    "remu": _remainder,
+    **{name: _division(name) for name in _DIVISIONS},
 }
 _CONDITION: Final[Mapping[str, Callable[[Assembler, Word, Word], Item]]] = {
     "beq": equal,
@@ -261,7 +255,7 @@ _SHIFTS: Final = {"slli": shift_left_by, "srli": shift_right_by, "srai": shift_r
 def _upper(case: _Case) -> None:
     frame, value = case.frame, case.immediate()
     if case.encoding.name == "auipc":
-        value = add(case.asm, value, copy(case.asm, frame.fragment.pc))
+        value = add(case.asm, value, copy(case.asm, frame.pc))
     frame.unused_from(0)
     frame.write(case.opcode.rd, value)
     frame.go_on()
@@ -274,14 +268,14 @@ def _branch(case: _Case) -> None:
     taken = _CONDITION[case.encoding.name](asm, a, b)
     distance = choose(asm, taken, case.immediate(), constant(4))
     frame.write_nothing()
-    frame.go_to(add(asm, frame.fragment.pc, distance))
+    frame.go_to(add(asm, frame.pc, distance))
 
 
 def _jal(case: _Case) -> None:
     asm, frame = case.asm, case.frame
     frame.unused_from(0)
-    frame.write(case.opcode.rd, add(asm, copy(asm, frame.fragment.pc), constant(4)))
-    frame.go_to(add(asm, frame.fragment.pc, case.immediate()))
+    frame.write(case.opcode.rd, add(asm, copy(asm, frame.pc), constant(4)))
+    frame.go_to(add(asm, frame.pc, case.immediate()))
 
 
 def _jalr(case: _Case) -> None:
@@ -290,7 +284,7 @@ def _jalr(case: _Case) -> None:
     frame.unused_from(1)
     asm.verify(Op.NOT, bit_1)
     asm.verify(Op.VERIFY, within(asm, copy(asm, target), *case.borders.text))
-    frame.write(case.opcode.rd, add(asm, frame.fragment.pc, constant(4)))
+    frame.write(case.opcode.rd, add(asm, frame.pc, constant(4)))
     frame.go_to(target)
 
 
@@ -360,14 +354,14 @@ def _ebreak(case: _Case) -> None:
 
 def _absorb(frame: Frame) -> None:
     """pc is HALT or TRAP and stays; there is no opcode, so the field is 0."""
-    asm, fragment = frame.asm, frame.fragment
-    same = [equal(asm, copy(asm, fragment.pc[:1]), constant(s, 1)) for s in SENTINELS]
+    asm, pc = frame.asm, frame.pc
+    same = [equal(asm, copy(asm, pc[:1]), constant(s, 1)) for s in SENTINELS]
     asm.verify(Op.BOOLOR, *same)
-    require_equal(asm, copy(asm, fragment.pc[1:]), constant(HALT)[1:])
-    require_equal(asm, fragment.opcode, constant(0))
+    require_equal(asm, copy(asm, pc[1:]), constant(HALT)[1:])
+    require_equal(asm, frame.opcode, constant(0))
     frame.unused_from(0)
     frame.write_nothing()
-    frame.go_to(fragment.pc)
+    frame.go_to(pc)
 
 
 _ENCODING: Final = {row.name: row for row in ENCODINGS}

@@ -6,12 +6,13 @@ slot's address, or that the slot is unused because it is x0; rd decides where th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from protocol.bitcoin.opcodes import Op
 from protocol.dispute.assembler import Assembler, Item, Operand
-from protocol.dispute.fragment import SLOTS, Message, index_digits
+from protocol.dispute.fragment import SLOTS
 from protocol.dispute.gadgets.bits import bits, number
-from protocol.dispute.gadgets.messages import require_index, word
+from protocol.dispute.gadgets.messages import require_index
 from protocol.dispute.gadgets.word import (
     ZERO,
     Word,
@@ -27,73 +28,31 @@ from protocol.dispute.gadgets.word import (
     within,
 )
 from protocol.dispute.leaves import said
-from protocol.dispute.leaves.evidence import SlotWords, slot_words, words
-from protocol.dispute.leaves.said import Said
-from protocol.dispute.leaves.template import Template, begin
+from protocol.dispute.leaves.evidence import Evidence
 from riscv_vm.isa import NOWRITE
 
 Bits = Sequence[Operand]
 """The five bits of a register field, least significant first."""
 
 
-@dataclass(frozen=True, slots=True)
-class FragmentWords:
-    """F_i, nibble by nibble."""
-
-    index: Word
-    pc: Word
-    opcode: Word
-    slots: tuple[SlotWords, SlotWords, SlotWords]
-    waddr: Word
-    wval: Word
-    next_pc: Word
-
-    @classmethod
-    def of(cls, log4_steps: int, named: dict[Said, tuple[Item, ...]]) -> "FragmentWords":
-        """From the verified digits of the five messages."""
-        n = index_digits(log4_steps)
-        by_message = {m: named[s] for m, s in said.fragment(log4_steps).items()}
-        head = by_message[Message.HEAD]
-        first, second, third = (
-            slot_words(by_message[m]) for m in (Message.SLOT_0, Message.SLOT_1, Message.SLOT_2)
-        )
-        waddr, wval, next_pc = words(by_message[Message.WRITE])
-        pc, opcode = words(head[n:])
-        return cls(word(head[:n]), pc, opcode, (first, second, third), waddr, wval, next_pc)
-
-
 @dataclass(slots=True)
-class Frame:
+class Frame(Evidence):
     """An EXECUTE leaf in the making. Slots and the write are used up as they are checked."""
 
-    asm: Assembler
-    fragment: FragmentWords
-    digits: tuple[Item, ...]
-    hints: tuple[Item, ...]
-    messages: tuple[Said, ...]
-    first: frozenset[Said]
-
     @classmethod
-    def begin(cls, log4_steps: int, hints: int = 0) -> "Frame":
+    def of(cls, log4_steps: int, hints: int = 0) -> Self:
         """All messages verified: F_i, which the prover signs here, and C's digits."""
-        spoken, heard = tuple(said.fragment(log4_steps).values()), said.digits(log4_steps)
-        asm, named, unsigned = begin((*heard, *spoken), hints)
-        digits = tuple(named[s][0] for s in heard)
-        fragment = FragmentWords.of(log4_steps, named)
-        return cls(asm, fragment, digits, unsigned, (*heard, *spoken), frozenset(spoken))
-
-    def finish(self, name: str) -> Template:
-        """The template, once everything has been checked."""
-        self.asm.clear()
-        return Template(name, self.messages, self.first, len(self.hints), self.asm.parts)
+        spoken, heard = said.fragment(log4_steps).values(), said.digits(log4_steps)
+        return cls.begin(log4_steps, (*heard, *spoken), hints, first=spoken)
 
     def require_step(self) -> None:
         """i is the step that the challenger's digits single out."""
-        require_index(self.asm, self.fragment.index, self.digits)
+        picked = [self.named[digit][0] for digit in said.digits(self.log4_steps)]
+        require_index(self.asm, self.index, picked)
 
     def require_in_text(self, start: int, end: int) -> None:
         """pc is an instruction's address: where the leaf ROM looks it up."""
-        asm, pc = self.asm, self.fragment.pc
+        asm, pc = self.asm, self.pc
         asm.verify(Op.VERIFY, within(asm, copy(asm, pc), start, end))
         require_aligned(asm, pc[0])
 
@@ -101,7 +60,7 @@ class Frame:
 
     def read(self, slot: int, register: Bits) -> Word:
         """The value of a register that the instruction names; x0 leaves the slot unused."""
-        asm, place = self.asm, self.fragment.slots[slot]
+        asm, place = self.asm, self.slot(slot)
         used = nonzero(asm, register)
         b0, b1, b2, b3, b4 = register
         asm.verify(Op.NUMEQUAL, place.address[0], number(asm, (0, 0, b0, b1)))
@@ -115,14 +74,14 @@ class Frame:
 
     def read_at(self, slot: int, address: Word) -> Word:
         """The value of the word at ``address``, which must be the slot's."""
-        place = self.fragment.slots[slot]
+        place = self.slot(slot)
         require_equal(self.asm, place.address, address)
         return place.value
 
     def unused(self, *slots: int) -> None:
         """These slots are (0, 0, INIT), in their one form."""
         for slot in slots:
-            place = self.fragment.slots[slot]
+            place = self.slot(slot)
             require_zero(self.asm, (*place.address, *place.value, *place.last))
             self.asm.verify(Op.NUMEQUAL, place.init, 1)
 
@@ -134,23 +93,24 @@ class Frame:
 
     def write(self, register: Bits, value: Word) -> None:
         """w_i puts ``value`` into rd, or nowhere if rd is x0."""
-        asm, fragment = self.asm, self.fragment
+        asm, (waddr, wval, _) = self.asm, self.record
         used = nonzero(asm, register)
         nowhere = mask_of(asm, asm.op(Op.NOT, asm.copy(used)))
         b0, b1, b2, b3, b4 = register
         low = (number(asm, (0, 0, b0, b1)), number(asm, (b2, b3, b4)))
-        for nibble, expected in zip(fragment.waddr[:2], low, strict=True):
+        for nibble, expected in zip(waddr[:2], low, strict=True):
             asm.verify(Op.NUMEQUAL, nibble, total(asm, [expected, asm.copy(nowhere)]))
-        for nibble in fragment.waddr[2:7]:
+        for nibble in waddr[2:7]:
             asm.verify(Op.NUMEQUAL, nibble, asm.copy(nowhere))
-        asm.verify(Op.NUMEQUAL, fragment.waddr[7], 15)
+        asm.verify(Op.NUMEQUAL, waddr[7], 15)
         asm.drop(nowhere)
-        require_equal(asm, fragment.wval, choose(asm, used, value, ZERO))
+        require_equal(asm, wval, choose(asm, used, value, ZERO))
 
     def write_at(self, address: Word, value: Word) -> None:
         """w_i puts ``value`` at ``address``."""
-        require_equal(self.asm, self.fragment.waddr, address)
-        require_equal(self.asm, self.fragment.wval, value)
+        waddr, wval, _ = self.record
+        require_equal(self.asm, waddr, address)
+        require_equal(self.asm, wval, value)
 
     def write_nothing(self) -> None:
         """w_i is (NOWRITE, 0, ...)."""
@@ -158,11 +118,11 @@ class Frame:
 
     def go_on(self) -> None:
         """The next pc is pc + 4."""
-        self.go_to(add(self.asm, self.fragment.pc, constant(4)))
+        self.go_to(add(self.asm, self.pc, constant(4)))
 
     def go_to(self, next_pc: Word) -> None:
         """The next pc is ``next_pc``."""
-        require_equal(self.asm, self.fragment.next_pc, next_pc)
+        require_equal(self.asm, self.record[2], next_pc)
 
 
 def nonzero(asm: Assembler, register: Bits) -> Item:

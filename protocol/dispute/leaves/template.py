@@ -9,9 +9,10 @@ and its witness holds from the top down, as every leaf of a contract (protocol/s
 with the hints, numbers that nobody signed, between the messages and the Schnorr signatures.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
+from typing import Final
 
 from protocol.bitcoin.opcodes import Op
 from protocol.bitcoin.script import after_blocks, check_x_only, number_bytes, script
@@ -30,6 +31,13 @@ from protocol.errors import ScriptError
 
 Signed = tuple[tuple[int, ...], tuple[bytes, ...]]
 """A message's digits and the elements that sign them."""
+
+
+Verify = Callable[[Said, bool, bool], bytes]
+"""The script that verifies a message, of which is said whether it is shown for the first time and
+whether its digits are dropped."""
+
+_BACK: Final = bytes([Op.FROMALTSTACK])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +85,23 @@ class Template:
         for said in self.messages:
             if keys[said].digits != said.digits:
                 raise ScriptError(f"{said.field}: the key of {said.digits} digits is another one")
-        ordered = tuple(
-            (keys[said], said in self.first, said in self.silent) for said in self.messages
-        )
-        parts = (guard.lock, prologue(ordered), *self.parts, guard.signed)
+        parts = self.filled(guard, partial(verified, keys))
         bound = stack_bound(self.witness_items + len(guard.keys), *parts)
         if bound.peak > MAX_STACK_ITEMS or (bound.left, bound.alt_left) != (1, 0):
             raise ScriptError(f"the leaf {self.name} does not fit Script's stack: {bound}")
         return b"".join(parts)
+
+    def filled(self, guard: Guard, verify: Verify) -> tuple[bytes, ...]:
+        """The parts of the whole leaf; what ``verify`` gives may be shared with other leaves."""
+        prologue: list[bytes] = []
+        waiting = 0
+        for number, said in enumerate(self.messages, 1):
+            is_silent = said in self.silent
+            prologue.append(verify(said, said in self.first, is_silent))
+            if not is_silent and number < len(self.messages):
+                prologue.append(to_altstack(said.digits))
+                waiting += said.digits
+        return (guard.lock, *prologue, _BACK * waiting, *self.parts, guard.signed)
 
     @property
     def witness_items(self) -> int:
@@ -107,20 +124,9 @@ class Template:
         return items
 
 
-@lru_cache(maxsize=8)
-def prologue(keys: tuple[tuple[OneTimePublicKey, bool, bool], ...]) -> bytes:
-    """Verify messages one after the other, each with its key, ``first`` and ``silent``.
-
-    The digits of those that are not silent wait on the altstack meanwhile.
-    """
-    parts: list[bytes] = []
-    waiting = 0
-    for number, (key, first, silent) in enumerate(keys, 1):
-        parts.append(verify_message(key, first=first, keep=() if silent else None))
-        if not silent and number < len(keys):
-            parts.append(to_altstack(key.digits))
-            waiting += key.digits
-    return b"".join(parts) + script(*[Op.FROMALTSTACK] * waiting)
+def verified(keys: Mapping[Said, OneTimePublicKey], said: Said, first: bool, silent: bool) -> bytes:
+    """Verify one message under its key; as :data:`Verify`."""
+    return verify_message(keys[said], first=first, keep=() if silent else None)
 
 
 def begin(

@@ -34,8 +34,8 @@ def not_halt(log4_steps: int) -> Template:
     evidence = Evidence.begin(log4_steps, (write(log4_steps), head(log4_steps)))
     index, last = evidence.index, (1 << 2 * log4_steps) - 1
     require_equal(evidence.asm, index, constant(last, len(index)))
-    next_pc = evidence.named[write(log4_steps)][-8:]
-    evidence.require_different(next_pc[::-1], constant(HALT))
+    _, _, next_pc = evidence.record
+    evidence.require_different(next_pc, constant(HALT))
     return evidence.finish("NOT-HALT")
 
 

@@ -4,13 +4,12 @@ Typical is a lie that is shown without hashing (RECORD, ROM, OPEN in the own blo
 the challenger shows a lie about hashes, or asserts and takes; at worst the prover refutes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from protocol.errors import TermsError
-from protocol.settlement.dispute.course import Course, alone_vsize
-from protocol.settlement.dispute.draft import Move
+from protocol.settlement.dispute.course import EXECUTE, Course, alone_vsize
 from protocol.settlement.dispute.leaf import LeafPath
 from protocol.settlement.move import ANCHOR_SATS
 from protocol.settlement.terms import ContractTerms, Role
@@ -61,40 +60,49 @@ class DisputeCosts:
         return self.prover_worst.plus(self.challenger_worst)
 
 
-def dispute_costs(course: Course, moves: Mapping[str, Move]) -> DisputeCosts:
-    """What a dispute in ``course`` costs, with the contract's ``moves``."""
+def dispute_costs(course: Course, sizes: Mapping[str, int]) -> DisputeCosts:
+    """What a dispute in ``course`` costs, where ``sizes`` are the virtual bytes of the direction's
+    pre-signed transactions by name."""
     k, name = course.premises.log4_steps, course.name
-    known = {n: m for n, m in moves.items() if m.prover is course.prover}
-    claim = [m for n, m in known.items() if n.startswith((name("INPUT"), name("KICKOFF")))]
-    reveals = [known[name(f"REVEAL_{turn}")] for turn in range(1, k + 1)]
-    picks = [known[name(f"PICK_{turn}")] for turn in range(1, k + 1)]
-    asked = _presigned([known[name("CHALLENGE")], *picks])
-    small = _verdict(course, [v for v in course.verdicts if not _hashed(v)])
-    large = _verdict(course, course.verdicts)
-    ways = [asked.plus(large)]
-    turns = sorted({int(n.rpartition("_")[2]) for n in known if n.startswith(name("TAKE"))})
-    for turn in turns:
+
+    def signed(*names: str) -> Cost:
+        taken = [sizes[name(one)] for one in names]
+        return Cost(len(taken), sum(taken), len(taken))
+
+    starts = (name("INPUT"), name("KICKOFF"))
+    claim = [one.partition(":")[2] for one in sizes if one.startswith(starts)]
+    asked = signed("CHALLENGE", *(f"PICK_{turn}" for turn in range(1, k + 1)))
+    ways = [asked.plus(_verdict(course, course.verdicts))]
+    for turn in course.asserted:
         names = (f"ASSERT_{turn}_path", f"ASSERT_{turn}", f"TAKE_{turn}")
-        ways.append(asked.plus(_presigned(known[name(n)] for n in names if name(n) in known)))
+        ways.append(asked.plus(signed(*(one for one in names if name(one) in sizes))))
     return DisputeCosts(
-        prover=_presigned([*claim, *reveals, known[name("EXECUTE")]]),
-        refute=_refute(course, [known[name(f"ASSERT_{turn}")] for turn in turns]),
-        challenger=asked.plus(small),
+        prover=signed(*claim, *(f"REVEAL_{turn}" for turn in range(1, k + 1)), EXECUTE),
+        refute=_refute(course),
+        challenger=asked.plus(_verdict(course, [v for v in course.verdicts if not _hashed(v)])),
         challenger_worst=max(ways, key=lambda cost: cost.vbytes),
     )
 
 
-def require_bond(terms: ContractTerms, course: Course, costs: DisputeCosts) -> None:
-    """TermsError unless a bond makes the winner of a dispute whole, whoever it is, at the highest
+def least_bond_sats(terms: ContractTerms, costs: DisputeCosts) -> int:
+    """The least bond that makes the winner of such a dispute whole, whoever it is, at the highest
     fee rate (dispute.md 5): it covers everything that both sides pay, and the claim fee."""
-    chain, role = terms.chain, course.prover
+    chain = terms.chain
     dust = max(terms.party(each).dust_sats for each in Role)
-    way = costs.dearest.sats(chain.max_feerate_sat_vb)
-    least = way + chain.claim_fee_sats + dust
+    return costs.dearest.sats(chain.max_feerate_sat_vb) + chain.claim_fee_sats + dust
+
+
+def require_bond(terms: ContractTerms, costs: Mapping[Role, DisputeCosts]) -> None:
+    """TermsError unless the bonds are large enough for a dispute in either direction; ``costs`` by
+    prover."""
+    chain = terms.chain
+    prover = max(costs, key=lambda role: least_bond_sats(terms, costs[role]))
+    least = least_bond_sats(terms, costs[prover])
     if chain.bond_sats < least:
         raise TermsError(
-            f"bond_sats {chain.bond_sats}: a dispute about a claim of the {role.value} costs up to"
-            f" {way} sats at max_feerate_sat_vb {chain.max_feerate_sat_vb}: post at least {least}"
+            f"bond_sats {chain.bond_sats}: a dispute about a claim of the {prover.value} costs up"
+            f" to {costs[prover].dearest.sats(chain.max_feerate_sat_vb)} sats at max_feerate_sat_vb"
+            f" {chain.max_feerate_sat_vb}: post at least {least}"
         )
 
 
@@ -103,23 +111,20 @@ def _hashed(way: LeafPath) -> bool:
     return kind in _HASHES and rest[0] != "near"
 
 
-def _presigned(moves: Iterable[Move]) -> Cost:
-    sizes = [move.widest_vsize for move in moves]
-    return Cost(len(sizes), sum(sizes), len(sizes))
-
-
 def _verdict(course: Course, ways: Sequence[LeafPath]) -> Cost:
     """The dearest of ``ways`` on EXECUTE's output."""
     script = course.terms.party(course.prover.other).script
     return Cost(1, alone_vsize(course.executed, ways, script), 0)
 
 
-def _refute(course: Course, asserted: Sequence[Move]) -> Cost:
+def _refute(course: Course) -> Cost:
     """The dearest REFUTE."""
     script = course.terms.party(course.prover).script
+    names = {course.name(f"ASSERT_{turn}") for turn in course.asserted}
     sizes = []
-    for move in asserted:
-        connector = move.locks[1]
-        ways = [way for way in connector.paths if isinstance(way, LeafPath)]
-        sizes.append(alone_vsize(connector, ways, script))
+    for draft in course.walk():
+        if draft.name in names:
+            connector = draft.locks[1]
+            ways = [way for way in connector.paths if isinstance(way, LeafPath)]
+            sizes.append(alone_vsize(connector, ways, script))
     return Cost(1, max(sizes), 0) if sizes else Cost(0, 0, 0)

@@ -21,6 +21,7 @@ does not fit one transaction, ASSERT_t_path signs its lower nodes first.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from bitcoin.core import COutPoint
@@ -31,6 +32,7 @@ from protocol.dispute.claim import FAN
 from protocol.dispute.leaves import execute, moves
 from protocol.dispute.leaves.catalog import verdict_leaves
 from protocol.dispute.leaves.execute import Borders
+from protocol.dispute.leaves.said import Said
 from protocol.dispute.leaves.template import Template
 from protocol.dispute.leaves.verdict_assert import (
     assert_leaves,
@@ -41,11 +43,10 @@ from protocol.dispute.leaves.verdict_assert import (
 from protocol.dispute.leaves.verdict_open import Shape
 from protocol.dispute.premises import Premises
 from protocol.settlement.direction import timeout_name
-from protocol.settlement.dispute.draft import Amounts, Draft, Inputs, stack_bytes
 from protocol.settlement.dispute.forfeit import Forfeit
-from protocol.settlement.dispute.labels import published_messages
 from protocol.settlement.dispute.leaf import Keys, LeafPath, lock_of
-from protocol.settlement.move import Paid
+from protocol.settlement.dispute.premises import published_messages
+from protocol.settlement.move import Amounts, Draft, Inputs, Paid, all_of_it
 from protocol.settlement.path import Lock, SpendPath, widest_vsize
 from protocol.settlement.settle import Split
 from protocol.settlement.terms import ContractTerms, Role
@@ -68,8 +69,10 @@ class Course:
     def __post_init__(self) -> None:
         """ScriptError if a leaf or a transaction does not fit its limits."""
         published = published_messages(self.terms, self.prover)
-        leaves = verdict_leaves(self.premises, published)
-        verdicts = tuple(self._leaf(leaf, self._challenger) for leaf in leaves)
+        leaves = _verdict_leaves(self.premises, published)
+        verdicts = tuple(
+            self._leaf(leaf, self._challenger, f"VERDICT_{leaf.name}") for leaf in leaves
+        )
         object.__setattr__(self, "verdicts", verdicts)
         draft = self._execute()
         for turn in range(self.premises.log4_steps, 0, -1):
@@ -106,9 +109,7 @@ class Course:
             for name in execute.names()
         )
         settle = self._settle("execute", self.terms.chain.challenge_window)
-        deep = {shape.turn for shape in shapes(self.premises.log4_steps, self.premises.width)}
-        asserted = (self._assert(turn) for turn in sorted(deep))
-        then = (settle, *asserted)
+        then = (settle, *map(self._assert, self.asserted))
         return self._pass_on(self.prover, EXECUTE, (ways,), *then, others=self.verdicts)
 
     def _assert(self, turn: int) -> Draft:
@@ -158,7 +159,7 @@ class Course:
             inputs=((value,), (connector.paths[0],)),
             locks=(),
             plain=(self.terms.party(role).script,),
-            amounts=_all_of_it,
+            amounts=all_of_it,
         )
 
     def _settle(self, stage: str, blocks: int) -> Draft:
@@ -186,7 +187,7 @@ class Course:
             blocks=self.terms.chain.move_window,
         )
         lock = lock_of([late, *then.inputs[0]])
-        return self._draft(what, other, inputs, (lock,), _all_of_it, (then,))
+        return self._draft(what, other, inputs, (lock,), all_of_it, (then,))
 
     def _pass_on(
         self,
@@ -198,7 +199,7 @@ class Course:
     ) -> Draft:
         """A move whose one output goes on by ``then``, the first being cheapest, or ``others``."""
         ways = [way for draft in then for way in draft.inputs[0]]
-        return self._draft(what, payer, inputs, (lock_of([*ways, *others]),), _all_of_it, then)
+        return self._draft(what, payer, inputs, (lock_of([*ways, *others]),), all_of_it, then)
 
     def _draft(
         self,
@@ -231,6 +232,12 @@ class Course:
         return {other: self.terms.party(other).challenger_key}
 
     @property
+    def asserted(self) -> tuple[int, ...]:
+        """The turns below whose nodes an OPEN is too deep for a verdict, so that C asserts it."""
+        deep = shapes(self.premises.log4_steps, self.premises.width)
+        return tuple(sorted({shape.turn for shape in deep}))
+
+    @property
     def executed(self) -> Lock:
         """EXECUTE's output."""
         return next(draft for draft in self.walk() if draft.name == self.name(EXECUTE)).locks[0]
@@ -250,19 +257,20 @@ class Course:
             waiting += draft.then
 
 
+@lru_cache(maxsize=2)
+def _verdict_leaves(premises: Premises, published: tuple[Said, ...]) -> tuple[Template, ...]:
+    """Both directions of a contract have the same."""
+    return tuple(verdict_leaves(premises, published))
+
+
 def alone_vsize(lock: Lock, ways: Sequence[LeafPath], script: bytes) -> int:
     """The virtual bytes of a transaction that spends ``lock`` by the dearest of ``ways`` and pays
     to ``script``."""
-    dearest = max(ways, key=lambda way: stack_bytes(lock.widest_stack(way)))
-    tx = transaction([txin(COutPoint(), dearest.sequence)], [txout(0, script)])
-    return widest_vsize(tx, lock, dearest)
+    tx = transaction([txin(COutPoint())], [txout(0, script)])
+    return widest_vsize(tx, [lock], [ways])
 
 
 def _longest(draft: Draft) -> int:
     """The windows of the longest way down from ``draft``, in blocks."""
     waits = [way.blocks for lock in draft.locks for way in lock.paths]
     return max(waits, default=0) + max(map(_longest, draft.then), default=0)
-
-
-def _all_of_it(left: int, _paid: Paid) -> tuple[int, ...]:
-    return (left,)

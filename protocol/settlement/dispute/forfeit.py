@@ -30,11 +30,15 @@ class Forfeit:
         return sats if sats >= self.split.terms.party(other).dust_sats else 0
 
     @property
+    def paid(self) -> tuple[Role, ...]:
+        """Whose each output behind the locked ones is: the challenger's, if any, the prover's."""
+        prover = self.split.prover
+        return (prover.other, prover) if self.owed_sats else (prover,)
+
+    @property
     def scripts(self) -> tuple[bytes, ...]:
-        """Of the outputs behind the locked ones: the challenger's, if any, and the prover's."""
-        terms, prover = self.split.terms, self.split.prover
-        owed = (terms.party(prover.other).script,) if self.owed_sats else ()
-        return (*owed, terms.party(prover).script)
+        """Of the outputs behind the locked ones."""
+        return tuple(self.split.terms.party(role).script for role in self.paid)
 
     def amounts(self, left: int, _paid: Paid) -> tuple[int, ...]:
         """The sats of every output."""

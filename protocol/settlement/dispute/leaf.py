@@ -4,20 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from protocol.bitcoin.script import number_bytes
 from protocol.bitcoin.taproot import NUMS_KEY, TapLeaf, balanced, taproot_output
-from protocol.bitcoin.winternitz_script import read_message
-from protocol.crypto.winternitz import ELEMENT_BYTES, TOP, Label, OneTimePublicKey, checksum_size
+from protocol.crypto.winternitz import ELEMENT_BYTES, OneTimePublicKey, checksum_size
 from protocol.dispute.leaves.said import Said
-from protocol.dispute.leaves.template import Guard, Template, prologue
-from protocol.errors import SignatureError
-from protocol.settlement.dispute.labels import label_of
-from protocol.settlement.onetime import SignedMessage
+from protocol.dispute.leaves.template import Guard, Template, verified
+from protocol.settlement.dispute.labels import label_of, said_of
+from protocol.settlement.onetime import OneTimePublics
 from protocol.settlement.path import Lock, Message, SpendPath
-from protocol.settlement.terms import Role
-
-_HINT = number_bytes(TOP)
-"""The widest unsigned digit."""
+from protocol.settlement.terms import ContractTerms, Role, contract_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +21,36 @@ class Keys:
     contract_id: bytes
     prover: Role
     one_time: Mapping[Said, OneTimePublicKey]
+    messages: Mapping[Said, Message] = field(init=False)
+    """By place; how they are verified is the templates' business."""
+    _verified: dict[tuple[Said, bool, bool], bytes] = field(default_factory=dict, init=False)
 
-    def message(self, place: Said) -> Message:
-        """The message at ``place``; how it is verified is the template's business."""
-        label = label_of(self.contract_id, self.prover, place)
-        return Message(label, self.one_time[place], b"")
+    def __post_init__(self) -> None:
+        messages = {
+            place: Message(label_of(self.contract_id, self.prover, place), key, b"")
+            for place, key in self.one_time.items()
+        }
+        object.__setattr__(self, "messages", messages)
+
+    @classmethod
+    def of(
+        cls, terms: ContractTerms, prover: Role, bundles: Mapping[Role, OneTimePublics]
+    ) -> "Keys":
+        """Those of both parties' bundles that are for ``prover``'s direction."""
+        one_time = {
+            said_of(label, prover): key
+            for bundle in bundles.values()
+            for label, key in bundle.keys.items()
+            if label.direction == prover.value
+        }
+        return cls(contract_id(terms), prover, one_time)
+
+    def verified(self, place: Said, first: bool, silent: bool) -> bytes:
+        """The script that verifies the message at ``place``, made once for all leaves."""
+        key = place, first, silent
+        if key not in self._verified:
+            self._verified[key] = verified(self.one_time, *key)
+        return self._verified[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,38 +64,15 @@ class LeafPath(SpendPath):
         """ScriptError for a lock out of range or a stack that could overflow."""
         require_fits(self.template, len(self.signers), self.blocks)
         guard = Guard(tuple(self.signers.values()), self.blocks)
-        messages = tuple(map(self.keys.message, self.template.messages))
-        code = filled(self.template, guard, self.keys.one_time)
+        messages = tuple(self.keys.messages[place] for place in self.template.messages)
+        leaf = TapLeaf(*self.template.filled(guard, self.keys.verified))
         object.__setattr__(self, "messages", messages)
-        object.__setattr__(self, "leaf", TapLeaf(code))
-
-    def shown(
-        self, messages: Mapping[Label, SignedMessage], hints: Sequence[int] = ()
-    ) -> list[bytes]:
-        """The witness items of ``messages`` and ``hints``, bottom to top."""
-        if len(hints) != self.template.hints:
-            raise SignatureError(f"{self.name} takes {self.template.hints} unsigned numbers")
-        return [*map(number_bytes, hints), *SpendPath.items(self, messages)]
-
-    def items(self, messages: Mapping[Label, SignedMessage]) -> list[bytes]:
-        """The same for a leaf without hints."""
-        return self.shown(messages)
+        object.__setattr__(self, "leaf", leaf)
 
     @property
-    def widest_items(self) -> list[bytes]:
-        """As many bytes as ``shown`` can have."""
-        pair = (bytes(ELEMENT_BYTES), bytes([TOP]))
-        chains = sum(len(message.key.ends) for message in self.messages)
-        return [*[_HINT] * self.template.hints, *pair * chains]
-
-
-def filled(template: Template, guard: Guard, one_time: Mapping[Said, OneTimePublicKey]) -> bytes:
-    """The leaf ``template`` makes with these keys: ``Template.script`` without its proof."""
-    ordered = tuple(
-        (one_time[place], place in template.first, place in template.silent)
-        for place in template.messages
-    )
-    return b"".join((guard.lock, prologue(ordered), *template.parts, guard.signed))
+    def hints(self) -> int:
+        """How many numbers that nobody signed its witness begins with."""
+        return self.template.hints
 
 
 @lru_cache(maxsize=4096)
@@ -98,21 +94,3 @@ def lock_of(paths: Sequence[SpendPath]) -> Lock:
     first, *others = paths
     tree = (first.leaf, balanced([path.leaf for path in others])) if others else first.leaf
     return Lock(taproot_output(NUMS_KEY, tree), tuple(paths))
-
-
-def read_items(path: SpendPath, items: Sequence[bytes]) -> dict[Label, SignedMessage]:
-    """The messages in a witness without its script and control block, bottom to top; those that the
-    leaf fixes are left out.
-
-    SignatureError unless they are what the leaf accepts.
-    """
-    left = list(items)
-    shown: dict[Label, SignedMessage] = {}
-    for message in path.messages:
-        if message.constant:
-            del left[-len(message.key.ends) :]
-            continue
-        taken = 2 * len(message.key.ends)
-        shown[message.label] = SignedMessage(*read_message(message.key, left[-taken:]))
-        del left[-taken:]
-    return shown

@@ -1,11 +1,7 @@
-"""What a transaction in a block is to a dispute, and the move of the game that it says."""
+"""The move of the game that a transaction in a block says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from bitcoin.core import COutPoint, CTransaction
-
-from protocol.bitcoin.tx import outpoint_key, txid, witness_stack
 from protocol.crypto.winternitz import Digits, Label, message_of
 from protocol.dispute.assertion import Assertion
 from protocol.dispute.claim import Fault
@@ -26,68 +22,12 @@ from protocol.dispute.play import (
     RevealBlock,
     Take,
 )
-from protocol.errors import SignatureError
 from protocol.settlement.dispute.course import EXECUTE, Course
-from protocol.settlement.dispute.graph import DisputeGraph
-from protocol.settlement.dispute.labels import published_messages, said_of
-from protocol.settlement.dispute.leaf import LeafPath, read_items
+from protocol.settlement.dispute.labels import said_of
+from protocol.settlement.dispute.leaf import LeafPath
+from protocol.settlement.dispute.premises import published_messages
 from protocol.settlement.onetime import SignedMessage
-from protocol.settlement.path import Lock, SpendPath
-
-_SCRIPT_AND_CONTROL = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A transaction of the contract: which pre-signed one it is, None for one that a party signed
-    alone; the way that its first contract input takes, and the messages that all inputs show."""
-
-    move: str | None
-    parent: str
-    way: SpendPath
-    messages: Mapping[Label, SignedMessage]
-
-
-@dataclass(slots=True)
-class Reader:
-    """Reads blocks for one contract. Everything that it knows follows from the graph."""
-
-    graph: DisputeGraph
-    _names: dict[bytes, str] = field(init=False)
-    _locks: dict[bytes, tuple[str, Lock]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._names = {txid(move.tx): name for name, move in self.graph.moves.items()}
-        self._locks = {outpoint_key(self.graph.fund): ("FUND", self.graph.contract.contract.lock)}
-        for point, move, _, lock in self.graph.locked():
-            self._locks[outpoint_key(point)] = (move.name, lock)
-
-    def parent(self, point: COutPoint) -> str | None:
-        """The move that made this output; None for an output that is not locked by the contract."""
-        known = self._locks.get(outpoint_key(point))
-        return None if known is None else known[0]
-
-    def read(self, tx: CTransaction) -> Seen | None:
-        """What ``tx`` is; None if it spends nothing of the contract by a leaf.
-
-        SignatureError if its witness is none that Script accepts.
-        """
-        found: Seen | None = None
-        for number, spent in enumerate(tx.vin):
-            parent, lock = self._locks.get(outpoint_key(spent.prevout), (None, None))
-            if parent is None or lock is None:
-                continue
-            stack = witness_stack(tx, number)
-            if len(stack) < _SCRIPT_AND_CONTROL:
-                continue
-            *items, code, _ = stack
-            way = next((way for way in lock.paths if way.leaf.script == code), None)
-            if way is None:
-                raise SignatureError(f"a spend of {parent} shows a leaf that is not the contract's")
-            shown = read_items(way, items)
-            if found is None:
-                found = Seen(self._names.get(txid(tx)), parent, way, shown)
-        return found
+from protocol.settlement.reading import Seen
 
 
 def move_of(course: Course, seen: Seen) -> Move | None:

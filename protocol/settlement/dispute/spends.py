@@ -3,6 +3,7 @@
 A move is one transaction, but an assertion that does not fit one: then its lower nodes come first.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,8 @@ from protocol.dispute.play import (
 from protocol.dispute.transcript import Transcript
 from protocol.errors import DisputeError
 from protocol.settlement.dispute.course import EXECUTE, Course
-from protocol.settlement.dispute.labels import label_of, published_messages
+from protocol.settlement.dispute.labels import label_of
+from protocol.settlement.dispute.premises import published_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +77,23 @@ def spends_of(course: Course, play: Play, move: Move) -> tuple[Spend, ...]:
         case BlockRefutation() | NodeRefutation():
             assertion = _asserted(play)
             leaf = catalog.leaf_of_refutation(play.premises, assertion, move)
-            parent, output = f"ASSERT_{assertion.place.turn}", 1
+            parent, output, kind = f"ASSERT_{assertion.place.turn}", 1, ""
         case _:
             published = published_messages(course.terms, course.prover)
             leaf = catalog.leaf_of(play.premises, said, move, published)
-            parent, output = EXECUTE, 0
+            parent, output, kind = EXECUTE, 0, "VERDICT_"
     if leaf is None:
         raise DisputeError(f"no leaf is for this {type(move).__name__}")
-    return (Spend(course.name(parent), course.name(leaf.template.name), leaf.hints, output),)
+    way = course.name(f"{kind}{leaf.template.name}")
+    return (Spend(course.name(parent), way, leaf.hints, output),)
 
 
 def timeout_spend(course: Course, play: Play, parent: str) -> Spend:
-    """What ends the wait for the other side: TIMEOUT on ``parent``'s output, or a SETTLE."""
+    """What ends the wait for the other side: TIMEOUT on ``parent``'s output, or a SETTLE.
+    DisputeError where nobody's silence ends the game."""
+    asserted = re.fullmatch(rf"{course.prover.value}:ASSERT_(\d+)_path", parent)
+    if asserted is not None:
+        return _forward(course, f"SETTLE_path_{asserted[1]}")
     outcome = play.expire().outcome
     if outcome is None:
         raise DisputeError("nobody's silence ends the game here")

@@ -37,7 +37,7 @@ def tree_of(node: Any) -> TapTree | None:
     if node is None:
         return None
     if isinstance(node, dict):
-        return TapLeaf(bytes.fromhex(node["script"]), node["leafVersion"])
+        return TapLeaf(bytes.fromhex(node["script"]), version=node["leafVersion"])
     left, right = (tree_of(child) for child in node)
     assert left is not None and right is not None
     return left, right
@@ -57,7 +57,7 @@ def test_output_of_key_and_tree(row: Any) -> None:
     assert output.script_pubkey.hex() == expected["scriptPubKey"]
     assert encode_address(output.script_pubkey, MAINNET) == expected["bip350Address"]
     assert decode_address(expected["bip350Address"], MAINNET) == output.script_pubkey
-    leaves = [leaf for leaf, _ in output.paths]
+    leaves = list(output.paths)
     assert [leaf.hash.hex() for leaf in leaves] == middle.get("leafHashes", [])
     blocks = [output.control_block(leaf).hex() for leaf in leaves]
     assert blocks == expected.get("scriptPathControlBlocks", [])
@@ -133,13 +133,28 @@ def test_every_control_block_of_a_balanced_tree_leads_to_the_root(count: int, se
         assert (len(block) - 33) // 32 <= (count - 1).bit_length()
 
 
+@settings(max_examples=30)
+@given(st.lists(st.binary(max_size=300), max_size=5), st.sampled_from([0xC0, 0xC2, 0x00]))
+def test_a_leaf_of_parts_is_the_leaf_of_the_whole(parts: list[bytes], version: int) -> None:
+    whole, leaf = TapLeaf(b"".join(parts), version=version), TapLeaf(*parts, version=version)
+    assert leaf == whole and hash(leaf) == hash(whole)
+    assert (leaf.script, leaf.size) == (whole.script, len(whole.script))
+    assert TapLeaf(*parts, b"x", version=version) != whole
+
+
+def test_a_leaf_that_lies_twice_in_a_tree_is_shown_from_either_place() -> None:
+    leaf = TapLeaf(b"\x51")
+    output = taproot_output(NUMS_KEY, (leaf, (leaf, TapLeaf(b"\x52"))))
+    assert len(output.control_block(leaf)) == 33 + 32
+
+
 def test_refusals() -> None:
     with pytest.raises(ScriptError, match="at least one leaf"):
         balanced([])
     with pytest.raises(ScriptError, match="leaf version"):
-        TapLeaf(b"", 0xC1)
+        TapLeaf(b"", version=0xC1)
     with pytest.raises(ScriptError, match="leaf version"):
-        TapLeaf(b"", 0x50)
+        TapLeaf(b"", version=0x50)
     with pytest.raises(ScriptError, match="curve point"):
         taproot_output(b"\xff" * 32)
     with pytest.raises(ScriptError, match="32-byte"):

@@ -12,6 +12,7 @@ from protocol.bitcoin.fees import (
     fee_sats,
     output_weight,
 )
+from protocol.bitcoin.taproot import compact_size
 from protocol.bitcoin.tx import (
     hash_hex,
     outpoint,
@@ -24,6 +25,7 @@ from protocol.bitcoin.tx import (
     txin,
     txout,
     vsize,
+    vsize_with,
     weight,
     with_witness,
     without_witness,
@@ -58,6 +60,19 @@ def test_weights_add_up(inputs: int, scripts: list[int]) -> None:
     signed = with_witness(tx, [[bytes(64)]] * inputs)
     outputs = sum(output_weight(bytes(size)) for size in scripts)
     assert weight(signed) == OVERHEAD_WEIGHT + inputs * KEY_PATH_INPUT_WEIGHT + outputs
+
+
+@settings(max_examples=30)
+@given(st.lists(st.lists(st.binary(max_size=300), max_size=4), min_size=1, max_size=3))
+def test_a_size_is_known_before_the_witness(stacks: list[list[bytes]]) -> None:
+    bare = transaction([txin(outpoint(b"\x01" * 32, n)) for n in range(len(stacks))], TX.vout)
+    signed = with_witness(bare, stacks)
+    sizes = [
+        len(compact_size(len(stack))) + sum(len(compact_size(len(i))) + len(i) for i in stack)
+        for stack in stacks
+    ]
+    if any(stacks):
+        assert vsize_with(bare, sizes) == vsize(signed)
 
 
 def test_fees_are_rounded_up() -> None:

@@ -13,6 +13,7 @@ from protocol.dispute.assertion import (
     signed_levels,
 )
 from protocol.dispute.claim import Fault, Party
+from protocol.dispute.lies.fragments import Premise, justify
 from protocol.dispute.opening import (
     Place,
     levels_below,
@@ -33,9 +34,9 @@ from tests.builders.disputes import (
     Plan,
     claim_input,
     honest_challenger,
-    justify,
     play_out,
     run_of,
+    scene_of,
 )
 from tests.builders.programs import program
 
@@ -72,7 +73,7 @@ def played(plan, until):
 def lying_plan(k=7, width=20):
     run = deep_run(k, width)
     plan = Plan(run)
-    fragment = justify(run, DISPUTED, words={S3: 78})
+    fragment = justify(scene_of(run), DISPUTED, Premise(words={S3: 78}))
     plan.forge(DISPUTED, fragment, fragment.write)
     return plan
 

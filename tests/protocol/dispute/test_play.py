@@ -92,6 +92,7 @@ FORGED = {
     "wrong_initial": INITIAL,
     "stale_write": {OPEN},
     "stale_initial": {OPEN},
+    "invented_initial": INITIAL,
     "elsewhere": {OPEN},
     "future": {Fault.FUTURE},
     "strange_init": {Fault.FUTURE},

@@ -103,7 +103,7 @@ def test_every_lie_in_a_fragment_convicts_or_changes_nothing():
             if name == "index" or "write" in name or "address" in name:
                 continue  # EXECUTE refuses them (test_execute)
             said = said_by(run, disputed, lie)
-            place = int(name.split()[1]) if name.startswith("slot") else 0
+            place = int(name.split("-")[1]) if name.startswith("slot") else 0
             meaningless = name.endswith("last") and lie.slots[place].init == 1
             unused = run.fragment(disputed).slots[place] == UNUSED and name.startswith("slot")
             if not meaningless and not unused and lie.pc in range(0x1_0000, 0x2_0000):

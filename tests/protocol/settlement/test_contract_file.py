@@ -1,6 +1,7 @@
 """The portable file: whoever lost the machine goes on, and signs nothing twice."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,8 @@ from tests.builders.claims import certify, expiry_at
 from tests.builders.party_world import KEYS, START, Guard, Side, World
 from tests.protocol.settlement.test_party import HOLDER_CLAIMS, check_end, funded
 
+pytestmark = pytest.mark.usefixtures("short_traces")
+
 HOLDER, WRITER = Role.HOLDER, Role.WRITER
 
 
@@ -26,7 +29,7 @@ def moved(side: Side, file: ContractFile) -> None:
     """The party goes on elsewhere, with this file and an empty disk."""
     side.guard = Guard()
     keys, chain = KEYS[side.role], side.world.chain
-    side.records = list(restore(file, keys, side.guard, chain))
+    side.records = list(restore(file, keys, side.guard, chain, side.world.judge))
     side.start()
 
 
@@ -55,7 +58,7 @@ def test_an_old_file_does_not_sign_what_the_chain_shows_otherwise():
     world.holder.do(world.holder.party.settle(shown, world.chain, world.now_ms))
     world.until(lambda: "holder:INPUT_1" in world.path())
     moved(world.holder, old)
-    assert world.holder.guard == revealed_on_chain(old.graph(), HOLDER, world.chain)
+    assert world.holder.guard == revealed_on_chain(old.graph(world.judge), HOLDER, world.chain)
     assert len(world.holder.guard) > 0
     party = world.holder.party
     with pytest.raises(TermsError, match="bring that certificate"):
@@ -71,7 +74,7 @@ def test_a_guard_of_another_history_is_refused():
     label, digits = next(iter(world.holder.guard.items()))
     guard = Guard({label: tuple(15 - digit for digit in digits)})
     with pytest.raises(GuardError, match="two messages"):
-        restore(file, KEYS[HOLDER], guard, world.chain)
+        restore(file, KEYS[HOLDER], guard, world.chain, world.judge)
 
 
 def test_what_a_file_must_be():
@@ -79,11 +82,11 @@ def test_what_a_file_must_be():
     file = exported(world.holder)
     guard = Guard()
     with pytest.raises(TermsError, match="not that of its one-time keys"):
-        restore(file, KEYS[WRITER], guard, world.chain)
+        restore(file, KEYS[WRITER], guard, world.chain, world.judge)
     bad = {**file.facts.signatures, WRITER: bytes(len(file.facts.signatures[WRITER]))}
     wrong = replace(file, facts=replace(file.facts, signatures=bad))
     with pytest.raises(ProtocolError, match="the writer's signature does not fit"):
-        restore(wrong, KEYS[HOLDER], guard, world.chain)
+        restore(wrong, KEYS[HOLDER], guard, world.chain, world.judge)
     assert not guard
     early = World().begin()
     with pytest.raises(TermsError, match="not complete yet"):
@@ -97,10 +100,10 @@ def test_a_watchers_file_shows_the_graph_and_signs_nothing():
     assert not file.sealed and not any(file.revealed)
     assert not file.facts.signatures and file.facts.fund is None and file.facts.proof is None
     own = world.holder.party.graph
-    assert own is not None and file.graph().moves.keys() == own.moves.keys()
-    assert all(file.graph().moves[name].tx == own.moves[name].tx for name in own.moves)
+    assert own is not None and file.graph(world.judge).moves.keys() == own.moves.keys()
+    assert all(file.graph(world.judge).moves[name].tx == own.moves[name].tx for name in own.moves)
     with pytest.raises(ProtocolError, match="signatures"):
-        restore(file, KEYS[HOLDER], Guard(), world.chain)
+        restore(file, KEYS[HOLDER], Guard(), world.chain, world.judge)
 
 
 def test_the_seal_vouches_for_all_of_the_file():
@@ -113,16 +116,19 @@ def digits_of_first(file: ContractFile):
     return (0,) * file.labels[0].digits
 
 
-FILE = exported(funded().holder).encode()
+@lru_cache(maxsize=1)
+def encoded() -> bytes:
+    return exported(funded().holder).encode()
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.data())
 def test_a_damaged_file_is_refused_or_means_something_else(data):
-    at = data.draw(st.integers(0, len(FILE) - 1))
+    file = encoded()
+    at = data.draw(st.integers(0, len(file) - 1))
     bit = data.draw(st.integers(0, 7))
-    damaged = FILE[:at] + bytes([FILE[at] ^ 1 << bit]) + FILE[at + 1 :]
-    for other in (damaged, FILE[:at], FILE + damaged[at : at + 1]):
+    damaged = file[:at] + bytes([file[at] ^ 1 << bit]) + file[at + 1 :]
+    for other in (damaged, file[:at], file + damaged[at : at + 1]):
         try:
             assert ContractFile.decode(other).encode() == other
         except ProtocolError as error:
@@ -130,10 +136,10 @@ def test_a_damaged_file_is_refused_or_means_something_else(data):
 
 
 def test_other_files():
-    for data in (b"", b"CTF0" + FILE[4:], MAGIC, MAGIC + bytes(16)):
+    for data in (b"", b"CTF0" + encoded()[4:], MAGIC, MAGIC + bytes(16)):
         with pytest.raises(EncodingError):
             ContractFile.decode(data)
-    file = ContractFile.decode(FILE)
+    file = ContractFile.decode(encoded())
     with pytest.raises(EncodingError, match="malformed"):
         replace(file, revealed=((1,), *file.revealed[1:]))
     with pytest.raises(EncodingError, match="labels"):

@@ -31,8 +31,8 @@ CONTRACT = contract_of(contract_terms())
 
 
 def offered() -> tuple[Contribution, Contribution]:
-    holder = Contribution((coin(400_000, P2TR, 1),), P2TR)
-    return holder, Contribution((coin(300_000, P2WPKH, 2), coin(300_000, P2TR, 3)), P2WPKH)
+    holder = Contribution((coin(4_000_000, P2TR, 1),), P2TR)
+    return holder, Contribution((coin(3_000_000, P2WPKH, 2), coin(3_000_000, P2TR, 3)), P2WPKH)
 
 
 def widest(tx: CTransaction, *parties: Contribution) -> CTransaction:

@@ -3,7 +3,7 @@
 import pytest
 from bitcoin.core import CTransaction
 
-from protocol.settlement.lifecycle import Placed, Position, Stage, prover_of, stage_of
+from protocol.settlement.lifecycle import Placed, Position, Stage, is_settle, prover_of, stage_of
 from protocol.settlement.terms import Role
 
 DEPTH = 3
@@ -39,15 +39,30 @@ def row(*placed: tuple[str, int]) -> Position:
     ],
 )
 def test_a_transaction_counts_once_it_is_deep(path, stage):
-    assert stage_of(row(*path), DEPTH, false_claim=False) is stage
+    assert stage_of(row(*path), DEPTH) is stage
 
 
-def test_a_false_claim_is_disputed_once_kickoff_counts():
-    path = [("FUND", 9), ("holder:INPUT_1", 5), ("holder:KICKOFF", 3)]
-    assert stage_of(row(*path), DEPTH, false_claim=True) is Stage.DISPUTED
-    assert stage_of(row(*path[:2]), DEPTH, false_claim=True) is Stage.CLAIMED
-    settled = [*path, ("holder:SETTLE", 3)]
-    assert stage_of(row(*settled), DEPTH, false_claim=True) is Stage.SETTLED
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("KICKOFF", Stage.CLAIMED),
+        ("CHALLENGE", Stage.DISPUTED),
+        ("REVEAL_12", Stage.DISPUTED),
+        ("PICK_1", Stage.DISPUTED),
+        ("EXECUTE", Stage.DISPUTED),
+        ("ASSERT_1_path", Stage.DISPUTED),
+        ("ASSERT_1", Stage.DISPUTED),
+        ("TAKE_1", Stage.SETTLED),
+        ("SETTLE", Stage.SETTLED),
+        ("SETTLE_round_3", Stage.SETTLED),
+        ("VERDICT_INPUT_0x40000004_slot_1", Stage.SETTLED),
+        ("TIMEOUT", Stage.SETTLED),
+    ],
+)
+def test_a_dispute_lasts_from_the_challenge_to_what_settles_it(name, stage):
+    path = [("FUND", 9), ("holder:INPUT_1", 5), (f"holder:{name}", 3)]
+    assert stage_of(row(*path), DEPTH) is stage
+    assert is_settle(f"holder:{name}") is name.startswith("SETTLE")
 
 
 @pytest.mark.parametrize(

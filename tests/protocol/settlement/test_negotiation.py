@@ -31,16 +31,21 @@ from protocol.settlement.record import decode_contribution, encode_contribution
 from protocol.settlement.terms import Role
 from protocol.settlement.vacant import VACANT
 from protocol.settlement.witnesses import require_witnesses
-from tests.builders.party_world import COIN_SCRIPTS, TICK_MS, World
+from protocol.units import E8
+from tests.builders.party_world import COIN_SCRIPTS, TICK_MS, World, judged_claim
 from tests.builders.terms import SMALL, claim_terms
 from tests.protocol.settlement.test_party import funded
+
+pytestmark = pytest.mark.usefixtures("short_traces")
 
 HOLDER, WRITER = Role.HOLDER, Role.WRITER
 
 
 def quoted(**changes):
     """Other terms than the holder's."""
-    return claim_terms(**(SMALL | changes)), World().chain_terms
+    world = World()
+    claim = judged_claim(claim_terms(**(SMALL | changes)), world.price_e8)
+    return claim, world.chain_terms
 
 
 @settings(deadline=None, max_examples=25)
@@ -65,15 +70,18 @@ def test_long_messages_travel_in_pieces(monkeypatch):
     [
         (Limits(collateral_sats=(0, 299_999)), "collateral_sats 300000"),
         (Limits(premium_sats=(10_001, 10**9)), "premium_sats 10000"),
-        (Limits(bond_sats=(0, 59_999)), "bond_sats 60000"),
+        (Limits(bond_sats=(0, 299_999)), "bond_sats 300000"),
         (Limits(feerate_sat_vb=(3, 4)), "feerate_sat_vb 2"),
         (Limits(expiry_blocks=(0, 5)), "blocks to expiry_height 8"),
         (Limits(refund_blocks=(0, 5)), "refund_height 38"),
-        (Limits(move_window=(5, 9)), "move_window 4"),
+        (Limits(move_window=(7, 9)), "move_window 6"),
         (Limits(configs=frozenset((b"x",))), "the oracles"),
         (Limits(feeds=frozenset((b"x",))), "feed_id"),
-        (Limits(contracts=frozenset({quoted(strike_e8=1)})), "payoff Payoff"),
-        (Limits(contracts=frozenset({quoted(strike_e8=1), quoted(strike_e8=2)})), "others"),
+        (Limits(contracts=frozenset({quoted(strike_e8=50_000 * E8 + 1)})), "payoff Payoff"),
+        (
+            Limits(contracts=frozenset({quoted(strike_e8=50_000 * E8 + 1), quoted(strike_e8=2)})),
+            "others",
+        ),
     ],
 )
 def test_a_writer_declines_what_its_policy_refuses(limits, term):

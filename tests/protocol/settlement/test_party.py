@@ -1,13 +1,12 @@
 """Every way that a contract between two parties ends, and a crash after every single effect."""
 
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.bitcoin.tx import txid
 from protocol.errors import QuorumError, SignatureError, TermsError
+from protocol.settlement.claim import Claim
 from protocol.settlement.lifecycle import Stage
 from protocol.settlement.messages import Broadcast, Event, Keep, Prove
 from protocol.settlement.party import Party
@@ -16,7 +15,9 @@ from protocol.settlement.record import Facts
 from protocol.settlement.terms import Role
 from tests.builders.claims import certify, expiry_at
 from tests.builders.contracts import due
-from tests.builders.party_world import KEYS, START, World, root_of
+from tests.builders.party_world import KEYS, START, World
+
+pytestmark = pytest.mark.usefixtures("short_traces")
 
 HOLDER, WRITER = Role.HOLDER, Role.WRITER
 ALONE = {"close": Close.NEVER}
@@ -48,7 +49,7 @@ def check_end(world: World, outcome: str) -> None:
     contract, bond = graph.contract, terms.chain.bond_sats
     if outcome.endswith(":SETTLE"):
         prover = HOLDER if outcome.startswith("holder") else WRITER
-        owed = due(SimpleNamespace(terms=terms, graph=graph), prover, world.units)
+        owed = due(graph, prover, world.units)
     else:
         refunded = outcome == "REFUND"
         fee = graph.move("REFUND").fee_sats + 240 if refunded else contract.close_fee_sats
@@ -123,7 +124,8 @@ def test_a_claim_that_was_proved_too_late_is_dropped():
         if isinstance(effect, Prove)
     ]
     chain.mine(START + 46 - chain.height)
-    effects = party.proved(claim, root_of(claim), chain, now_ms)
+    root = world.trace_of(claim.encode()).root
+    effects = party.proved(claim, root, chain, now_ms)
     assert not [effect for effect in effects if isinstance(effect, Keep | Broadcast)]
     assert party.facts.proof is None
     assert not world.holder.guard
@@ -162,12 +164,12 @@ def test_a_proof_of_another_claim_or_root_is_refused():
     world.until(lambda: bool(world.holder.party.facts.proof))
     proof = world.holder.party.facts.proof
     assert proof is not None
-    call = world.holder.party.proved
+    call, claim = world.holder.party.proved, Claim.decode(proof.data)
     with pytest.raises(TermsError, match="another root"):
-        call(proof.claim, b"\1" * 20, world.chain, world.now_ms)
+        call(claim, b"\1" * 20, world.chain, world.now_ms)
     with pytest.raises(TermsError, match="21 bytes"):
-        call(proof.claim, bytes(21), world.chain, world.now_ms)
-    other = type(proof.claim)(proof.claim.certificate, proof.claim.units + 1)
+        call(claim, bytes(21), world.chain, world.now_ms)
+    other = Claim(claim.certificate, claim.units + 1)
     with pytest.raises(TermsError, match="no proof of the claim"):
         call(other, proof.root, world.chain, world.now_ms)
 

@@ -9,8 +9,11 @@ from protocol.bitcoin.tx import Coin, outpoint, txid
 from protocol.settlement.terms import Role
 from regtest.chain import COINBASE_MATURITY, Chain, TxRef, Utxo
 from regtest.kernel import KernelChain
+from tests.builders.party_disputes import SMALL, check_money, funded, lie_named, lying, winner
 from tests.builders.party_world import COIN_SCRIPTS, START, World
 from tests.protocol.settlement.test_party import HOLDER_CLAIMS, WAYS, check_end
+
+pytestmark = pytest.mark.usefixtures("short_traces")
 
 
 class NodeChain:
@@ -91,3 +94,11 @@ def test_coins_go_back_in_a_real_block(tmp_path):
         world.begin().run()
         assert world.holder.party.outcome == "RECLAIM"
         assert not world.refused
+
+
+@pytest.mark.parametrize("name", ["wrong-pc", "challenge"])
+def test_a_dispute_in_real_blocks(name, tmp_path):
+    with KernelChain(tmp_path) as node:
+        world = lying(funded(SMALL, Role.HOLDER, chain=NodeChain(node)), name).run()
+        assert winner(world) is lie_named(name).winner
+        check_money(world)

@@ -9,6 +9,8 @@ from protocol.settlement.terms import Role
 from tests.builders.party_world import START, World
 from tests.protocol.settlement.test_party import WAYS, check_end, funded
 
+pytestmark = pytest.mark.usefixtures("short_traces")
+
 DEPTHS = range(1, 7)
 
 

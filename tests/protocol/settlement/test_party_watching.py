@@ -5,11 +5,14 @@ from dataclasses import replace
 import pytest
 
 from protocol.bitcoin.tx import outpoint, txid
+from protocol.dispute.play import Wait
+from protocol.dispute.sides import Strategy
 from protocol.settlement import record
 from protocol.settlement.claim import Claim
 from protocol.settlement.lifecycle import Stage
 from protocol.settlement.messages import (
     Broadcast,
+    Bump,
     CloseAnswer,
     CloseOffer,
     CloseRefusal,
@@ -20,7 +23,7 @@ from protocol.settlement.payout import payout_of
 from protocol.settlement.policy import Close
 from protocol.settlement.terms import Role
 from tests.builders.claims import certify, expiry_at
-from tests.builders.party_world import PAID_SCRIPTS, START, Guard, Side, World, root_of
+from tests.builders.party_world import PAID_SCRIPTS, START, Guard, Side, World
 from tests.builders.terms import AMERICAN, SMALL, claim_terms
 from tests.protocol.settlement.test_party import (
     ALONE,
@@ -32,44 +35,47 @@ from tests.protocol.settlement.test_party import (
     world_funded,
 )
 
+pytestmark = pytest.mark.usefixtures("short_traces")
+
 HOLDER, WRITER = Role.HOLDER, Role.WRITER
 
 
 def claims_falsely(world: World, liar: Role, units: int) -> World:
     """From here on ``liar`` claims ``units``, whatever the certificate says."""
     side = world.sides[liar]
-    claim = Claim(world.certificate(), units)
+    data = Claim(world.certificate(), units).encode()
+    side.strategy = Strategy(claim=lambda _: data, silent=lambda play: play.wait is Wait.NODES)
     known = record.Known(world.certificate(), b"", world.now_ms, world.chain.height)
-    side.records += [record.known(known), record.proof(record.Proof(claim, root_of(claim)))]
+    proof = record.Proof(data, world.trace_of(data).root)
+    side.records += [record.known(known), record.proof(proof)]
     side.start()
     return world
 
 
 @pytest.mark.parametrize("told", [tuple(Role), ()])
 @pytest.mark.parametrize("liar", list(Role))
-def test_a_false_claim_is_disputed_and_never_settled_by_the_other_side(liar, told):
+def test_a_false_claim_is_challenged_whatever_certificate_is_known(liar, told):
     world = funded(policies={HOLDER: PASSIVE, WRITER: PASSIVE})
     world.told, world.settle_at = told, START + 12
     claims_falsely(world, liar, 99)
     honest = world.sides[liar.other]
     world.until(lambda: honest.party.stage is Stage.DISPUTED)
-    assert honest.events(Event.DISPUTED) == [f"the {liar.value}'s claim fails PAYOUT"]
-    world.sides[liar].alive = False
-    for _ in range(30):
-        world.tick()
+    assert honest.events(Event.DISPUTED) == [f"the {liar.value}'s claim was challenged"]
+    world.run()
     assert f"{liar.value}:SETTLE" not in world.path()
+    assert honest.party.outcome == f"{liar.value}:TIMEOUT"
     assert len(honest.events(Event.DISPUTED)) == 1
 
 
-def test_another_certificate_than_the_own_is_a_dispute_too():
-    """Oracles that sign two expiries: the claim is true for the program, not for this party."""
+def test_a_true_claim_is_not_challenged_whatever_certificate_is_known():
+    """Oracles that sign two expiries: the machine decides, not this party's certificate."""
     world = funded(policies=HOLDER_CLAIMS)
     other = certify(expiry_at(world.terms, world.price_e8 + 10**12))
     for side, certificate in ((world.holder, world.certificate()), (world.writer, other)):
         side.do(side.party.settle(certificate, world.chain, world.now_ms))
-    world.until(lambda: world.writer.party.stage is Stage.DISPUTED)
-    [reason] = world.writer.events(Event.DISPUTED)
-    assert f"claims {world.units} units" in reason
+    world.run()
+    assert world.writer.party.outcome == "holder:SETTLE"
+    assert not world.writer.events(Event.DISPUTED)
 
 
 @pytest.mark.parametrize("prover", list(Role))
@@ -105,8 +111,10 @@ def test_a_silent_prover_that_comes_back_in_time_goes_on():
 
 def test_a_second_payout_helps_only_the_other_side():
     """A holder that signs again after a reorganisation: the writer takes every bit that either of
-    the two payouts gives it."""
+    the two payouts gives it, even where it challenges neither."""
     world = funded(policies={HOLDER: PASSIVE, WRITER: PASSIVE}, move_window=30, sweep_delay=12)
+    world.writer.strategy = Strategy(challenger=lambda play, history: None)
+    world.writer.start()
     claims_falsely(world, HOLDER, 0b1111_0000)
     world.until(lambda: "holder:KICKOFF" in world.path())
     world.tick()
@@ -119,8 +127,9 @@ def test_a_second_payout_helps_only_the_other_side():
     assert graph is not None
     assert len(world.writer.party.facts.seen) == 3
     assert world.path().count("holder:SWEEP_WRITER") == 2 and not world.refused
-    sweeps = [payout_of(graph, HOLDER, units).sweeps[WRITER] for units in (0xF0, 0x0E)]
-    settle = txid(graph.settle(HOLDER).tx)
+    move = graph.settle(HOLDER)
+    sweeps = [payout_of(graph, move, units).sweeps[WRITER] for units in (0xF0, 0x0E)]
+    settle = txid(move.tx)
     for output in {*sweeps[0], *sweeps[1]}:
         taken = world.chain.spender(outpoint(settle, output))
         assert taken is not None
@@ -145,9 +154,9 @@ def test_a_claim_that_refund_overtakes_is_given_up_late():
 
 
 def broadcasts(side: Side) -> list[str]:
-    """The names of what it broadcasts when it looks now."""
+    """The names of what it broadcasts when it looks now, with a child or without."""
     effects = side.party.look(side.world.chain, side.world.now_ms)
-    return [effect.name for effect in effects if isinstance(effect, Broadcast)]
+    return [effect.name for effect in effects if isinstance(effect, Broadcast | Bump)]
 
 
 def test_a_lost_sweep_is_made_again():
@@ -162,7 +171,7 @@ def test_a_lost_sweep_is_made_again():
 def test_an_american_holder_claims_before_expiry():
     claim = claim_terms(**(SMALL | AMERICAN))
     policies = {HOLDER: ALONE, WRITER: PASSIVE}
-    early = {"expiry_height": START + 40, "refund_height": START + 90, "bond_sats": 90_000}
+    early = {"expiry_height": START + 40, "refund_height": START + 90}
     world = World(claim=claim, policies=policies, told=(), **early).begin()
     world.until(lambda: world_funded(world))
     exercise = world.claim.first_round + 1

@@ -1,17 +1,30 @@
 """Facts are exactly what was kept, and nothing else is a record."""
 
+from functools import lru_cache
+
 import pytest
 
 from protocol.errors import EncodingError
 from protocol.settlement import record
 from protocol.settlement.record import Facts
-from tests.protocol.settlement.test_party import HOLDER_CLAIMS, World
+from protocol.settlement.terms import Role
+from tests.builders.party_disputes import lied
+from tests.builders.party_world import World
 
-FULL = World(policies=HOLDER_CLAIMS).begin().run()
+pytestmark = pytest.mark.usefixtures("short_traces")
 
 
-@pytest.mark.parametrize("side", FULL.sides.values(), ids=lambda side: side.role.value)
-def test_facts_and_records_are_each_others_inverse(side):
+@lru_cache(maxsize=1)
+def full() -> World:
+    """A claim that was challenged, played to the end."""
+    world = lied("challenge")
+    assert world is not None
+    return world.run()
+
+
+@pytest.mark.parametrize("role", list(Role), ids=lambda role: role.value)
+def test_facts_and_records_are_each_others_inverse(role):
+    side = full().sides[role]
     facts = Facts.of(side.records)
     assert facts == side.party.facts
     assert Facts.of(facts.records()) == facts
@@ -20,7 +33,7 @@ def test_facts_and_records_are_each_others_inverse(side):
 
 def test_every_kind_of_record_is_used():
     closed = World().begin().run()
-    sides = [*FULL.sides.values(), *closed.sides.values()]
+    sides = [*full().sides.values(), *closed.sides.values()]
     kinds = {kept[1 : 1 + kept[0]].decode() for side in sides for kept in side.records}
     assert kinds == set(record._READERS) - {"declined", "reclaim"}
 
@@ -38,6 +51,7 @@ def test_every_kind_of_record_is_used():
         (b"\x05coins" + record.pack_parts([b"judge", b"\0\0\0\0"]), "holder or writer"),
         (b"\x08declined" + record.pack_parts([b"\xff"]), "no text"),
         (b"\x04seen" + record.pack_parts([b"\xff", b""]), "no text"),
+        (b"\x04said" + record.pack_parts([b"x", b"\0"]), "not a Bitcoin transaction"),
         (b"\x04fund" + record.pack_parts([b"\0"]), "not a Bitcoin transaction"),
     ],
 )
@@ -47,7 +61,7 @@ def test_what_is_no_record_is_refused(data, complaint):
 
 
 def test_contributions_are_encoded_one_way():
-    facts = FULL.holder.party.facts
+    facts = full().holder.party.facts
     for given in facts.coins.values():
         data = record.encode_contribution(given)
         assert record.decode_contribution(data) == given

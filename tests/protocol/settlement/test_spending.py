@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from protocol.bitcoin.taproot import key_path_script
-from protocol.bitcoin.tx import vsize, with_witness
+from protocol.bitcoin.tx import txid, vsize, with_witness
 from protocol.errors import ScriptError, SignatureError, TermsError
 from protocol.settlement.onetime import payout_label
 from protocol.settlement.payout import payout_of
@@ -32,9 +32,16 @@ UNITS = 0b0101_0011
 @pytest.mark.parametrize("role", Role, ids=lambda role: role.value)
 def test_a_sweep_pays_the_rate_that_is_asked(role: Role, rate: int) -> None:
     payout = MADE.payout(Role.HOLDER, UNITS)
-    outputs = payout_of(GRAPH, Role.HOLDER, UNITS).sweeps[role]
+    outputs = payout_of(GRAPH, GRAPH.settle(Role.HOLDER), UNITS).sweeps[role]
     tx = sweep_tx(
-        GRAPH, Role.HOLDER, role, outputs, KEYS[role], AUX, payout=payout, feerate_sat_vb=rate
+        GRAPH,
+        GRAPH.settle(Role.HOLDER),
+        role,
+        outputs,
+        KEYS[role],
+        AUX,
+        payout=payout,
+        feerate_sat_vb=rate,
     )
     settle = GRAPH.settle(Role.HOLDER).tx
     assert 0 <= fee(tx, settle) - rate * vsize(tx) <= rate * len(outputs), "zeros are lighter"
@@ -44,33 +51,49 @@ def test_a_sweep_pays_the_rate_that_is_asked(role: Role, rate: int) -> None:
     )
 
 
+@pytest.mark.parametrize("stage", ["round_1", "execute", "assert_3"])
+def test_a_settle_after_a_challenge_is_swept_alike(stage: str) -> None:
+    settle = GRAPH.move(f"holder:SETTLE_{stage}")
+    payout = MADE.payout(Role.HOLDER, UNITS)
+    owned = payout_of(GRAPH, settle, UNITS)
+    assert owned.sweeps == payout_of(GRAPH, GRAPH.settle(Role.HOLDER), UNITS).sweeps
+    for role in Role:
+        tx = sweep_tx(GRAPH, settle, role, owned.sweeps[role], KEYS[role], AUX, payout=payout)
+        assert {bytes(spent.prevout.hash) for spent in tx.vin} == {txid(settle.tx)}
+        assert verify_input(tx, 0, [settle.tx.vout[n] for n in owned.sweeps[role]])
+
+
 def test_what_a_sweep_of_a_bit_weighs() -> None:
     payout = MADE.payout(Role.HOLDER, 0)
-    shown = sweep_tx(GRAPH, Role.HOLDER, Role.WRITER, (7,), KEYS[Role.WRITER], AUX, payout=payout)
-    plain = sweep_tx(GRAPH, Role.HOLDER, Role.HOLDER, (7,), KEYS[Role.HOLDER], AUX)
+    shown = sweep_tx(
+        GRAPH, GRAPH.settle(Role.HOLDER), Role.WRITER, (7,), KEYS[Role.WRITER], AUX, payout=payout
+    )
+    plain = sweep_tx(GRAPH, GRAPH.settle(Role.HOLDER), Role.HOLDER, (7,), KEYS[Role.HOLDER], AUX)
     assert vsize(shown) <= 240 and vsize(plain) <= 140
 
 
 def test_sweeps_that_are_not_built() -> None:
     keys = KEYS[Role.WRITER]
-    with pytest.raises(SignatureError, match="lacks the one-time signature of payout"):
-        sweep_tx(GRAPH, Role.HOLDER, Role.WRITER, (7,), keys, AUX)
+    with pytest.raises(SignatureError, match="shows payout 0: sign it"):
+        sweep_tx(GRAPH, GRAPH.settle(Role.HOLDER), Role.WRITER, (7,), keys, AUX)
     with pytest.raises(SignatureError, match="no key of this party"):
-        sweep_tx(GRAPH, Role.HOLDER, Role.HOLDER, (7,), keys, AUX)
+        sweep_tx(GRAPH, GRAPH.settle(Role.HOLDER), Role.HOLDER, (7,), keys, AUX)
     with pytest.raises(ScriptError, match="lower the fee rate"):
-        sweep_tx(GRAPH, Role.WRITER, Role.WRITER, (0,), keys, AUX, feerate_sat_vb=50)
+        sweep_tx(GRAPH, GRAPH.settle(Role.WRITER), Role.WRITER, (0,), keys, AUX, feerate_sat_vb=50)
     with pytest.raises(ScriptError, match="no output to take"):
-        sweep_tx(GRAPH, Role.WRITER, Role.WRITER, (), keys, AUX)
+        sweep_tx(GRAPH, GRAPH.settle(Role.WRITER), Role.WRITER, (), keys, AUX)
     with pytest.raises(ScriptError, match="nobody is waited for"):
         timeout_tx(GRAPH, GRAPH.moves["REFUND"], keys, AUX)
     with pytest.raises(ScriptError, match="not spent by holder:TIMEOUT"):
         timeout_tx(GRAPH, GRAPH.moves["holder:KICKOFF"], keys, AUX)
+    with pytest.raises(ScriptError, match="REFUND is no SETTLE"):
+        sweep_tx(GRAPH, GRAPH.moves["REFUND"], Role.WRITER, (0,), keys, AUX)
 
 
 def test_units_that_do_not_fit() -> None:
     for units in (-1, 256):
         with pytest.raises(TermsError, match=f"units {units}: a payout has 0 to 255"):
-            payout_of(GRAPH, Role.HOLDER, units)
+            payout_of(GRAPH, GRAPH.settle(Role.HOLDER), units)
 
 
 @pytest.mark.parametrize("bits", range(8, 13))
@@ -84,7 +107,7 @@ def test_a_kickoff_shows_no_more_units_than_there_are(prover: Role, bits: int) -
     most, room = (1 << bits) - 1, 1 << 4 * label.digits
     for units in {0, most >> 1, most, *range(most + 1, room, 1 << bits), room - 1}:
         kickoff = made.signed(move.name, {**messages, label: made.payout(prover, units)})
-        assert verify_input(kickoff, 0, [move.spent]) is (units <= most)
+        assert verify_input(kickoff, 0, move.spent) is (units <= most)
 
 
 @pytest.mark.parametrize("inputs", [1, 3])

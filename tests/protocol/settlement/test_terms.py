@@ -70,7 +70,7 @@ def test_known_encoding() -> None:
         *(*writer.keys, writer.nonce, b"\x22", writer.script),
     ]
     chain = [
-        *(u64(100_000), u64(400_000), u64(20_000), (2).to_bytes(4), (10).to_bytes(4)),
+        *(u64(100_000), u64(3_000_000), u64(20_000), (2).to_bytes(4), (10).to_bytes(4)),
         *((150).to_bytes(4), (200).to_bytes(4), b"\x00\x06\x00\x0c\x00\x0c", b"\x0c\x14\x01"),
     ]
     head = b"TRM2" + holder.key + u64(ROUND) + len(DATA).to_bytes(2)

@@ -6,8 +6,7 @@ from random import Random
 import pytest
 
 from protocol.bitcoin.opcodes import Op
-from protocol.bitcoin.winternitz_script import message_items
-from protocol.crypto.winternitz import Label, OneTimeKey, number_digits
+from protocol.crypto.winternitz import number_digits
 from protocol.dispute.assembler import Assembler
 from protocol.dispute.claim import base4
 from protocol.dispute.gadgets import messages
@@ -15,24 +14,6 @@ from protocol.dispute.gadgets.word import items, require_equal
 from tests.builders.scripts import holds
 
 RNG = Random(64)
-
-
-def test_verified_digits_have_names() -> None:
-    key = OneTimeKey(b"\x05" * 32, Label(b"\xc0" * 32, "holder", "prover", 1, "head", 9))
-    count = messages.message_items_count(9)
-    asm = Assembler([f"w{n}" for n in range(count)])
-    digits = messages.verify(asm, key.public, [f"d{n}" for n in range(9)], first=True)
-    assert [d.name for d in digits] == [f"d{n}" for n in range(9)]
-    for n, digit in enumerate(digits):
-        asm.verify(Op.NUMEQUAL, digit, n)
-    code = asm.finish()
-    right = tuple(range(9))
-    witness = message_items(right, key.sign(right, {}))
-    assert len(witness) == count
-    assert holds(code, witness)
-    wrong = (*range(8), 9)
-    assert not holds(code, message_items(wrong, key.sign(wrong, {})))
-    assert not holds(code, message_items(wrong, key.sign(right, {})))
 
 
 @pytest.mark.parametrize("log4", [1, 2, 5, 8])

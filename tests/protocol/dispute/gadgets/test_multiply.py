@@ -10,7 +10,7 @@ from protocol.dispute.gadgets import divide, multiply
 from protocol.dispute.gadgets.word import Word
 from riscv_vm.machine import signed
 from tests.builders.programs import CORNERS, random_value
-from tests.builders.scripts import calling, flat, holds
+from tests.builders.scripts import calling, flat, holds, nibbles
 
 MASK = 0xFFFF_FFFF
 RNG = Random(62)
@@ -37,6 +37,14 @@ def test_the_low_half() -> None:
     for a, b in PAIRS:
         assert holds(code, flat(a, b, a * b & MASK)), (hex(a), hex(b))
         assert not holds(code, flat(a, b, a * b & MASK ^ 1 << RNG.randrange(32)))
+
+
+def test_every_multiple_of_every_nibble() -> None:
+    """The tables of the 16 multiples, at each of their indexes, on every diagonal."""
+    code = calling(lambda asm, a, b: multiply.multiply(asm, a, b), 2, results=16)
+    for x, y in product(range(16), repeat=2):
+        a, b = 0x1111_1111 * x, 0x1111_1111 * y
+        assert holds(code, [*flat(a, b), *nibbles(a * b, 16)]), (x, y)
 
 
 def test_every_digit_of_the_largest_product() -> None:

@@ -14,7 +14,10 @@ from tests.builders.scripts import calling, flat, holds
 
 MASK = 0xFFFF_FFFF
 RNG = Random(61)
-WORDS = [0, 1, MASK, 1 << 31, MASK >> 1, 0x8000_0001, *(RNG.getrandbits(32) for _ in range(4))]
+WORDS = [0, 1, MASK, 1 << 31, MASK >> 1, 0x8000_0001, *(RNG.getrandbits(32) for _ in range(2))]
+WORDS += [0x0123_4567, 0x89AB_CDEF]
+"""Every nibble is among them: each entry of the table that mirrors nibbles is looked up."""
+
 Shift = Callable[[Assembler, Word, int], Word]
 ShiftBy = Callable[[Assembler, Word, tuple[Item, ...]], Word]
 SHIFTS: dict[str, tuple[Shift, ShiftBy, Callable[[int, int], int]]] = {

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from protocol.bitcoin.opcodes import Op
 from protocol.dispute.assembler import Assembler, Item
 from protocol.dispute.gadgets import word
 from protocol.dispute.gadgets.word import Word
@@ -52,3 +53,22 @@ def test_a_flag_of_two_words(name: str) -> None:
         right = int(compute(a, b))
         assert holds(code, [*flat(a, b), right]), (hex(a), hex(b))
         assert not holds(code, [*flat(a, b), 1 - right]), (hex(a), hex(b))
+
+
+@pytest.mark.parametrize("bound", [4, 16])
+def test_what_nobody_signed_is_range_checked(bound: int) -> None:
+    """Exactly 0 to bound - 1 pass, in any encoding that Script reads, and come out minimal."""
+    asm = Assembler(["unsigned", "expected"])
+    unsigned, expected = asm.stack
+    asm.verify(Op.EQUAL, word.range_check(asm, unsigned, bound), expected)
+    code = asm.finish()
+    for n in range(-40, 40):
+        assert holds(code, [n, n]) == (0 <= n < bound)
+    for n in range(bound):
+        for zeros in (1, 2, 3):
+            assert holds(code, [bytes([n, *bytes(zeros)]), n])
+            assert not holds(code, [bytes([n, *bytes(zeros)]), n + 1])
+        assert not holds(code, [bytes([n, 0, 0, 0, 0]), n])
+        assert holds(code, [bytes([n, 0x80]), n]) == (n == 0)
+    for minus_zero in (b"\x80", b"\0\x80", b"\0\0\0\x80"):
+        assert holds(code, [minus_zero, 0])

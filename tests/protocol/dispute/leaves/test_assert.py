@@ -7,11 +7,8 @@ from random import Random
 
 import pytest
 
-from protocol.bitcoin.tx import weight
 from protocol.dispute.assertion import Assertion, BlockRefutation, NodeRefutation, signed_levels
-from protocol.dispute.claim import base4
-from protocol.dispute.leaves import catalog, moves, verdict_assert
-from protocol.dispute.leaves.template import Template
+from protocol.dispute.leaves import catalog, verdict_assert
 from protocol.dispute.opening import levels_below, node_above, place_of, siblings_of
 from protocol.dispute.premises import Premises
 from protocol.dispute.transcript import Transcript
@@ -19,9 +16,8 @@ from protocol.dispute.verdicts import Accusation, Predicate
 from riscv_vm.record import encode_block
 from riscv_vm.tree import block_node, join
 from tests.builders.disputes import LAYOUT, Run, claim_input
-from tests.builders.leaves import NO_GUARD, bare_holds, leaf_holds, public_keys, signed
+from tests.builders.leaves import bare_holds, leaf_holds, told
 from tests.builders.programs import program
-from tests.builders.scripts import spend
 
 K = 6
 SOURCE = """
@@ -42,19 +38,6 @@ WIDTHS = pytest.mark.parametrize("width", [20, 32])
 @lru_cache
 def run_of(width: int) -> Run:
     return Run(Premises(program(SOURCE), LAYOUT, K, width), claim_input(1, 1))
-
-
-def told(run: Run, disputed: int) -> Transcript:
-    rounds, index = [], 0
-    digits = base4(disputed, K)
-    for turn, digit in enumerate(digits[:-1], 1):
-        level = 2 * (run.premises.rounds - turn)
-        first, second, third, fourth = (run.node(level, 4 * index + c) for c in range(4))
-        rounds.append((first, second, third, fourth))
-        index = 4 * index + digit
-    published = run.premises.layout.published(run.data)
-    fragment = run.fragment(disputed)
-    return Transcript(published, run.root, tuple(rounds), run.block(index), digits, fragment)
 
 
 def assertion(run: Run, disputed: int, step: int, accusation: Accusation) -> Assertion:
@@ -154,6 +137,32 @@ def test_unsigned_digits_of_a_refutation_are_checked() -> None:
             assert not bare_holds(chosen.template, values, hints)
 
 
+@WIDTHS
+def test_whole_leaves_with_their_signatures(width: int) -> None:
+    """ASSERT, what comes before it at this depth, and REFUTE, signed."""
+    run = run_of(width)
+    claim = assertion(run, DISPUTED, DISPUTED - 1, PC)
+    shape = catalog.shape_of(run.premises, claim)
+    ended = verdict_assert.assert_record(shape, PC)
+    for transcript in (liar(run), told(run, DISPUTED)):
+        spoken = catalog.spoken(run.premises, transcript)
+        values = spoken | catalog.asserted(run.premises, claim)
+        assert leaf_holds(ended, values) == (transcript != told(run, DISPUTED))
+    deep = verdict_assert.Shape(12, width, 1, 0)
+    path = verdict_assert.assert_path(deep)
+    assert (path is None) == (width == 20)
+    if path is not None:
+        nodes = {message: tuple(RNG.randrange(16) for _ in range(64)) for message in path.messages}
+        assert leaf_holds(path, nodes)
+    false = replace(claim, record=claim.record._replace(wval=claim.record.wval ^ 1))
+    for asserted in (false, claim):
+        for refutation in refutations(run, DISPUTED - 1, claim)[:1]:
+            chosen = catalog.leaf_of_refutation(run.premises, asserted, refutation)
+            assert chosen is not None
+            values = catalog.asserted(run.premises, asserted)
+            assert leaf_holds(chosen.template, values, chosen.hints) == (asserted == false)
+
+
 def join_at(run: Run, node: bytes, step: int, level: int) -> bytes:
     """The parent of ``node`` in place of the true one on the way of ``step``."""
     place = step // 4 >> level
@@ -193,41 +202,3 @@ def test_accusations_about_slots(predicate: Predicate) -> None:
     first, second, third = slots
     lying = replace(honest, fragment=replace(honest.executed, slots=(first, second, third)))
     assert accepted(run, lying, claim)
-
-
-def test_the_challengers_digit_is_0_to_3() -> None:
-    template = moves.digit(K, 2)
-    (message,) = template.messages
-    for digit in range(16):
-        assert leaf_holds(template, {message: (digit,)}) == (digit < 4)
-
-
-@WIDTHS
-def test_forward_moves_fit_a_truc_transaction(width: int) -> None:
-    """Signed for the widest trace; 10,000 vB is the limit of version 3, 400 more are for keys,
-    control block and outputs."""
-    longest = verdict_assert.Shape(15, width, 1, 0)
-    path = verdict_assert.assert_path(longest)
-    assert path is not None
-    templates: list[Template] = [
-        moves.reveal(width, 1),
-        moves.reveal_block(15),
-        moves.digit(15, 1),
-        path,
-        *verdict_assert.assert_leaves(longest),
-    ]
-    for template in templates:
-        values = {m: (0,) * m.digits for m in template.messages}
-        code = template.script(NO_GUARD, public_keys(template))
-        spent = spend(code, template.witness((), signed(values)))
-        assert weight(spent) // 4 <= 9_600, template.name
-    assert leaf_holds(templates[0], {m: (7,) * m.digits for m in templates[0].messages})
-
-
-def test_every_leaf_of_the_widest_dispute_fits_the_stack() -> None:
-    """At 32 bytes and N = 4^15: building a script proves its bound."""
-    shapes = list(verdict_assert.shapes(15, 32))
-    assert len(shapes) == 3 * 11
-    for template in verdict_assert.refute_leaves(shapes[0]):
-        code = template.script(NO_GUARD, public_keys(template))
-        assert len(code) < 390_000

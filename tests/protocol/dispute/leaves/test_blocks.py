@@ -12,20 +12,17 @@ from protocol.bitcoin.taproot import TapLeaf
 from protocol.bitcoin.tx import Coin, outpoint, txid, txout, weight
 from protocol.crypto.keys import SecretKey
 from protocol.crypto.winternitz import Digits
-from protocol.dispute.claim import base4
-from protocol.dispute.fragment import Fragment
 from protocol.dispute.leaves import catalog, execute
 from protocol.dispute.leaves.said import Said
 from protocol.dispute.leaves.template import Guard, Template
 from protocol.dispute.opening import place_of, siblings_of
 from protocol.dispute.premises import Premises
-from protocol.dispute.transcript import Transcript
 from protocol.dispute.verdicts import Accusation, NodeVerdict, OpenVerdict, Predicate
 from protocol.errors import ConsensusError
 from regtest.kernel import KernelChain
 from regtest.wallet import Wallet
 from tests.builders.disputes import LAYOUT, Run, claim_input
-from tests.builders.leaves import public_keys, signed
+from tests.builders.leaves import public_keys, signed, told
 from tests.builders.programs import program
 from tests.builders.scripts import locked, spend
 
@@ -106,21 +103,8 @@ class Leaf:
         return spend(self.code, witness, self.coin, 1)
 
 
-def told(disputed: int) -> Transcript:
-    rounds, index = [], 0
-    digits = base4(disputed, K)
-    for turn, digit in enumerate(digits[:-1], 1):
-        level = 2 * (RUN.premises.rounds - turn)
-        first, second, third, fourth = (RUN.node(level, 4 * index + c) for c in range(4))
-        rounds.append((first, second, third, fourth))
-        index = 4 * index + digit
-    published = RUN.premises.layout.published(RUN.data)
-    fragment: Fragment = RUN.fragment(disputed)
-    return Transcript(published, RUN.root, tuple(rounds), RUN.block(index), digits, fragment)
-
-
 def test_execute_in_a_block(stage: Stage) -> None:
-    transcript = told(2)
+    transcript = told(RUN, 2)
     borders = execute.Borders.of(RUN.premises)
     leaf = Leaf.on(stage, execute.template("div", borders), BOTH)
     values = catalog.spoken(RUN.premises, transcript)
@@ -147,7 +131,7 @@ def test_execute_in_a_block(stage: Stage) -> None:
 
 def test_a_verdict_needs_the_lie_and_the_challengers_key(stage: Stage) -> None:
     """NODE at 32 bytes, the widest leaf of signed messages."""
-    transcript = told(45)
+    transcript = told(RUN, 45)
     chosen = catalog.leaf_of(RUN.premises, transcript, NodeVerdict(2))
     assert chosen is not None
     leaf = Leaf.on(stage, chosen.template, ALONE)
@@ -167,7 +151,7 @@ def test_a_verdict_needs_the_lie_and_the_challengers_key(stage: Stage) -> None:
 def test_the_deepest_direct_open_is_relayed(stage: Stage) -> None:
     """Five compressions at 32 bytes fit the default policy's 400,000 units."""
     disputed = 0b01_00_00_00
-    transcript = told(disputed)
+    transcript = told(RUN, disputed)
     place = place_of(RUN.premises, disputed, disputed - 1)
     siblings = siblings_of(RUN.tree, disputed - 1, 0, 4)
     block = RUN.block((disputed - 1) // 4)

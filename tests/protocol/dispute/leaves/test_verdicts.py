@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from protocol.dispute.claim import Party, base4
+from protocol.dispute.claim import Party
 from protocol.dispute.fragment import UNUSED, Fragment, Slot
 from protocol.dispute.leaves import catalog, verdict_open, verdict_words
 from protocol.dispute.leaves.said import Said
@@ -37,7 +37,7 @@ from protocol.dispute.verdicts import (
 from riscv_vm.isa import HALT, NOWRITE, TRAP
 from riscv_vm.record import Record
 from tests.builders.disputes import LAYOUT, Run, claim_input
-from tests.builders.leaves import bare_holds, leaf_holds
+from tests.builders.leaves import bare_holds, leaf_holds, told
 from tests.builders.programs import DATA_BASE, program
 
 K = 4
@@ -77,20 +77,6 @@ def run_of(width: int) -> Run:
 RUN = run_of(20)
 WIDE = run_of(32)
 ENDED = RUN.steps
-
-
-def told(run: Run, disputed: int, fragment: Fragment | None = None) -> Transcript:
-    """What an honest prover has said when ``disputed`` is down to one step."""
-    rounds, index = [], 0
-    digits = base4(disputed, K)
-    for turn, digit in enumerate(digits[:-1], 1):
-        level = 2 * (run.premises.rounds - turn)
-        first, second, third, fourth = (run.node(level, 4 * index + c) for c in range(4))
-        rounds.append((first, second, third, fourth))
-        index = 4 * index + digit
-    published = run.premises.layout.published(run.data)
-    fragment = fragment or run.fragment(disputed)
-    return Transcript(published, run.root, tuple(rounds), run.block(index), digits, fragment)
 
 
 def convicts(run: Run, transcript: Transcript, verdict: Verdict) -> bool:
@@ -187,18 +173,6 @@ def test_entry_and_not_halt() -> None:
     assert not convicts(RUN, inner, NotHaltVerdict())
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_future(number: int) -> None:
-    """Every INIT digit, and pointers at, before and behind i."""
-    transcript = told(RUN, 0x21)
-    for init in range(16):
-        for last in (0, 1, 0x20, 0x21, 0x22, 0x30, 0x11, N - 1):
-            fragment = with_slot(transcript.executed, number, init=init, last=last)
-            lie = init > 1 or (init == 0 and last >= 0x21)
-            lying = replace(transcript, fragment=fragment)
-            assert convicts(RUN, lying, FutureVerdict(number)) == lie, (init, last)
-
-
 def first_words(run: Run) -> dict[str, list[int]]:
     """Addresses of each kind of word, borders included."""
     premises = run.premises
@@ -286,20 +260,6 @@ def test_node_and_block(run: Run) -> None:
     first_record, second_record, third_record, fourth_record = block
     records = (first_record, second_record, third_record, fourth_record)
     assert convicts(run, replace(transcript, records=records), BlockVerdict())
-
-
-def test_a_verdict_in_a_slot_that_was_not_chosen() -> None:
-    """The parent is the node that i's digit picks: another node of the round convicts nobody."""
-    transcript = told(RUN, 0b10_11_01)
-    values = catalog.spoken(RUN.premises, transcript)
-    for child in (0, 2, 3):
-        for turn in (2, 3):
-            template = catalog.node(K, 20, turn, child)
-            if child != transcript.digits[turn - 2]:
-                assert not bare_holds(template, values)
-        assert not bare_holds(catalog.block(K, 20, child), values) or child == 3
-        if child != transcript.digits[-1]:
-            assert not bare_holds(catalog.record(K, child), values)
 
 
 PC = Accusation(Predicate.PC)

@@ -11,8 +11,8 @@ from tests.builders.dispute_chain import setting
 @pytest.mark.parametrize("prover", Role)
 def test_costs_are_the_transactions_added_up(prover: Role) -> None:
     about = setting(5, 20, Role.WRITER, 30, 31)
-    moves = {n: m for n, m in about.made.moves.items() if m.prover is prover}
-    costs = about.made.costs(prover)
+    moves = {n: m for n, m in about.contract.moves.items() if m.prover is prover}
+    costs = about.contract.costs(prover)
     own = ("INPUT", "KICKOFF", "REVEAL", "EXECUTE")
     names = [n for n in moves if n.split(":")[1].startswith(own)]
     assert costs.prover == Cost(8, sum(moves[n].widest_vsize for n in names), 8)
@@ -34,4 +34,4 @@ def test_sats_are_fees_and_anchors() -> None:
 
 
 def test_a_short_trace_has_nothing_to_refute() -> None:
-    assert setting(3).made.costs(Role.HOLDER).refute == Cost(0, 0, 0)
+    assert setting(3).contract.costs(Role.HOLDER).refute == Cost(0, 0, 0)

@@ -21,7 +21,7 @@ def test_bonds_and_remainder_are_the_provers() -> None:
 
 def test_bits_without_an_output_stay_the_challengers() -> None:
     """At 12 sat/vB a sweep of 1,000 or 2,000 sats is not worth it."""
-    terms = contract_terms(max_feerate_sat_vb=12, claim_fee_sats=0, bond_sats=900_000)
+    terms = contract_terms(max_feerate_sat_vb=12, claim_fee_sats=0, bond_sats=3_000_000)
     contract = contract_of(terms)
     for prover, remainder in ((Role.WRITER, 0), (Role.HOLDER, 123)):
         split = contract.splits[prover]

@@ -6,7 +6,6 @@ from random import Random
 
 import pytest
 
-from actors.faults import forge
 from protocol.bitcoin.tx import vsize
 from protocol.dispute.claim import Fault, Party, base4, base4_number
 from protocol.dispute.execute import shown_step
@@ -16,11 +15,12 @@ from protocol.dispute.play import Challenge, Execute, Pick, Play, Take, Wait
 from protocol.dispute.sides import challenger_move, prover_move
 from protocol.settlement.terms import Role
 from regtest.conformance.backends import KERNEL
+from riscv_vm.forge import halting_forgery
 from riscv_vm.prove import Execution, Forgery, Trace, prove
 from tests.builders.challengers import false_assertions
 from tests.builders.claims import claim_at
 from tests.builders.contracts import Stage, contract_terms, opened_stage
-from tests.builders.dispute_chain import Setting, Table, built
+from tests.builders.dispute_chain import Setting, Table
 from tests.builders.terms import SMALL, claim_terms
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -35,9 +35,7 @@ def stage(tmp_path_factory) -> Iterator[Stage]:
 
 @lru_cache(maxsize=2)
 def about(width: int) -> Setting:
-    terms = contract_terms(claim_terms(**SMALL), width=width, bond_sats=4_000_000)
-    made, keys = built(terms, None)
-    return Setting(made, Role.HOLDER, keys)
+    return Setting(contract_terms(claim_terms(**SMALL), width=width), None, Role.HOLDER)
 
 
 @lru_cache(maxsize=4)
@@ -73,7 +71,9 @@ def vbytes(table: Table) -> int:
 def test_a_false_claim_that_is_made_to_halt_loses(stage: Stage, width: int) -> None:
     trace, data = traced(width, 1)
     assert trace.outcome.end == "TRAP"
-    forged = prove(forge(execution(width, data), trace.steps))
+    honest = execution(width, data)
+    forgery = halting_forgery(honest.image, data, trace.steps, honest.limit)
+    forged = prove(execution(width, data, forgery=forgery))
     table = Table.fund(stage, about(width))
     table.play_out(prover_of(forged, data), lambda play: challenger_move(play, trace))
     assert table.fault is Fault.RECORD

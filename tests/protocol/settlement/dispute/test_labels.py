@@ -1,6 +1,4 @@
-"""Whose one-time key is for what: labels, both bundles, the way from a leaf's place to a key."""
-
-import pickle
+"""Whose one-time key is for what: labels, and the way from a leaf's place to a key."""
 
 import pytest
 
@@ -8,17 +6,14 @@ from protocol.dispute.claim import Party
 from protocol.dispute.leaves import said
 from protocol.errors import EncodingError, GuardError
 from protocol.settlement.dispute.labels import (
-    DisputeKeys,
     challenger_messages,
-    decode_publics,
     dispute_labels,
-    keys_by_place,
     label_of,
     prover_messages,
-    published_messages,
     said_of,
 )
-from protocol.settlement.dispute.premises import premises_of
+from protocol.settlement.dispute.leaf import Keys
+from protocol.settlement.dispute.premises import premises_of, published_messages
 from protocol.settlement.onetime import labels_of
 from protocol.settlement.terms import (
     Role,
@@ -27,8 +22,8 @@ from protocol.settlement.terms import (
     contract_id,
     settlement_image,
 )
-from tests.builders.contracts import KEYS, claim_of_bits, contract_terms
-from tests.builders.dispute_chain import ONE_TIME, small_terms
+from tests.builders.contracts import claim_of_bits, contract_terms, one_time_of
+from tests.builders.dispute_chain import small_terms
 
 SHAPES = [(1, 20), (2, 20), (3, 32), (5, 20), (12, 32)]
 
@@ -36,8 +31,7 @@ SHAPES = [(1, 20), (2, 20), (3, 32), (5, 20), (12, 32)]
 @pytest.mark.parametrize("log4_steps, width", SHAPES)
 def test_no_two_messages_share_a_label(log4_steps: int, width: int) -> None:
     terms = small_terms(log4_steps, width)
-    every = [label for role in Role for label in dispute_labels(terms, role)]
-    every += [label for role in Role for label in labels_of(terms, role)]
+    every = [label for role in Role for label in labels_of(terms, role)]
     assert len({label.encode() for label in every}) == len(every)
     assert {label.role for label in dispute_labels(terms, Role.WRITER)} == {"writer"}
 
@@ -61,29 +55,18 @@ def test_what_each_side_signs() -> None:
 
 def test_keys_by_place_hold_what_leaves_verify() -> None:
     terms = small_terms(3)
-    bundles = [DisputeKeys(ONE_TIME[role], terms, role).public for role in Role]
-    bundles += [KEYS[role].one_time(terms, role).public for role in Role]
+    bundles = {role: keys.public for role, keys in one_time_of(terms).items()}
     for prover in Role:
-        keys = keys_by_place(terms, prover, bundles)
+        keys = Keys.of(terms, prover, bundles)
         wanted = {*prover_messages(3, 20), *challenger_messages(3, 20), said.root(20)}
         wanted |= set(published_messages(terms, prover))
-        assert keys.keys() == wanted
-        assert all(key.digits == place.digits for place, key in keys.items())
+        assert keys.one_time.keys() == keys.messages.keys() == wanted
+        assert all(key.digits == place.digits for place, key in keys.one_time.items())
 
 
-def test_a_bundle_travels_as_bytes() -> None:
-    terms = small_terms(5, 32)
-    public = DisputeKeys(ONE_TIME[Role.WRITER], terms, Role.WRITER).public
-    data = public.encode()
-    assert decode_publics(terms, Role.WRITER, data) == public
-    for wrong in (data[:-1], data[:-20], data + bytes(20), b""):
-        with pytest.raises(EncodingError):
-            decode_publics(terms, Role.WRITER, wrong)
-
-
-def test_keys_sign_once_and_only_their_own() -> None:
+def test_a_digit_is_signed_once_by_who_is_asked_for_it() -> None:
     terms = small_terms(3)
-    keys = DisputeKeys(ONE_TIME[Role.HOLDER], terms, Role.HOLDER)
+    keys = one_time_of(terms)[Role.HOLDER]
     label = label_of(contract_id(terms), Role.WRITER, said.digit(1))
     guard: dict = {}
     signed = keys.sign({label: (2,)}, guard)
@@ -94,9 +77,6 @@ def test_keys_sign_once_and_only_their_own() -> None:
     other = label_of(contract_id(terms), Role.HOLDER, said.digit(1))
     with pytest.raises(EncodingError, match="do not sign digit"):
         keys.sign({other: (2,)}, guard)
-    with pytest.raises(EncodingError, match="do not travel"):
-        pickle.dumps(keys)
-    assert "labels" in repr(keys) and keys.public.encode().hex()[:16] not in repr(keys)
 
 
 @pytest.mark.parametrize("changes", [{}, {"quorum": 3, "is_american": True}])

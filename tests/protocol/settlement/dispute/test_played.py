@@ -12,9 +12,10 @@ from protocol.bitcoin.tx import transaction, txout, with_witness, witness_stack
 from protocol.dispute.assertion import Assertion
 from protocol.dispute.claim import Fault, Party
 from protocol.dispute.play import Challenge, Execute, Take, Wait
-from protocol.settlement.dispute.alone import alone_tx
-from protocol.settlement.dispute.reading import Reader, assertion_of, move_of
+from protocol.settlement.dispute.reading import assertion_of, move_of
 from protocol.settlement.dispute.spends import Spend
+from protocol.settlement.reading import Reader
+from protocol.settlement.spending import alone_tx
 from protocol.settlement.terms import Role
 from tests.builders.challengers import LyingChallenger, false_charges, false_refutations
 from tests.builders.contracts import AUX, BACKENDS, BAD_SIGNATURE, KEYS, Stage, opened_stage
@@ -44,7 +45,7 @@ def deep() -> Setting:
 
 def require_pot(table: Table) -> None:
     """C has all that FUND held, less the fees and anchors of the way."""
-    value = table.setting.made.contract.value_sats
+    value = table.graph.contract.value_sats
     assert table.received(Party.CHALLENGER) == value - table.burnt()
     assert table.received(Party.PROVER) == 0
 
@@ -58,7 +59,7 @@ def require_claim(table: Table) -> None:
     assert [out.scriptPubKey for out in settle.vout[: len(locked)]] == [
         lock.script_pubkey for lock in table.course.split.locks
     ]
-    value = table.setting.made.contract.value_sats
+    value = table.graph.contract.value_sats
     assert table.received(Party.PROVER) == value - table.burnt() - sum(locked)
     assert table.received(Party.CHALLENGER) == 0
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import pytest
 
-from protocol.bitcoin.tx import outpoint, transaction, txid, txin, txout, with_witness
+from protocol.bitcoin.tx import outpoint, transaction, txin, txout, with_witness
 from protocol.dispute.assertion import Assertion, BlockRefutation
 from protocol.dispute.claim import Fault
 from protocol.dispute.fragment import UNUSED, Fragment
@@ -13,12 +13,13 @@ from protocol.dispute.opening import Place
 from protocol.dispute.play import Challenge, Execute, Play, Take, Wait
 from protocol.dispute.verdicts import Accusation, NearVerdict, Predicate
 from protocol.errors import DisputeError, SignatureError
-from protocol.settlement.dispute.alone import alone_tx
 from protocol.settlement.dispute.course import Course
-from protocol.settlement.dispute.graph import DisputeGraph
-from protocol.settlement.dispute.presign import assemble, presign
-from protocol.settlement.dispute.reading import Reader, fault_of, move_of
+from protocol.settlement.dispute.reading import fault_of, move_of
 from protocol.settlement.dispute.spends import Spend, spends_of, timeout_spend
+from protocol.settlement.graph import Graph
+from protocol.settlement.presign import assemble, presign
+from protocol.settlement.reading import Reader, name_of
+from protocol.settlement.spending import alone_tx
 from protocol.settlement.terms import Role
 from riscv_vm.record import Record
 from tests.builders.contracts import AUX, KEYS, NOWHERE
@@ -30,8 +31,8 @@ def course() -> Course:
 
 
 @lru_cache(maxsize=1)
-def graph() -> DisputeGraph:
-    return DisputeGraph.of(setting(3).made, NOWHERE)
+def graph() -> Graph:
+    return Graph.of(setting(3).contract, NOWHERE)
 
 
 @lru_cache(maxsize=1)
@@ -53,6 +54,7 @@ def test_a_timeout_is_read_and_a_strange_transaction_is_not() -> None:
     tx = alone_tx(graph(), Role.WRITER, [spend], KEYS[Role.WRITER], AUX)
     seen = reader.read(tx)
     assert (seen.move, seen.parent, fault_of(seen)) == (None, "holder:CHALLENGE", Fault.TIMEOUT)
+    assert name_of(graph(), tx) == "holder:TIMEOUT"
     strange = transaction([txin(outpoint(b"\x33" * 32, 0))], [txout(1_000, b"\x51")])
     assert reader.read(strange) is None
     close = with_witness(transaction([txin(NOWHERE)], [txout(1_000, b"\x51")]), [[bytes(64)]])
@@ -60,14 +62,6 @@ def test_a_timeout_is_read_and_a_strange_transaction_is_not() -> None:
     other = with_witness(close, [[bytes(64), b"\x51", bytes(33)]])
     with pytest.raises(SignatureError, match="not the contract's"):
         reader.read(other)
-
-
-def test_the_parent_of_an_output() -> None:
-    reader = Reader(graph())
-    executed = graph().move("holder:EXECUTE")
-    assert reader.parent(outpoint(txid(executed.tx), 0)) == "holder:EXECUTE"
-    assert reader.parent(outpoint(txid(executed.tx), 1)) is None
-    assert reader.parent(NOWHERE) == "FUND"
 
 
 def test_where_no_leaf_says_a_move() -> None:

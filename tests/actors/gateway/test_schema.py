@@ -1,0 +1,58 @@
+"""Schemathesis against the running gateway: whatever the OpenAPI document allows, and does not."""
+
+import asyncio
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
+
+from tests.builders.market import served
+
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.missing_required_header,
+    checks.unsupported_method,
+    checks.use_after_free,
+]
+EXAMPLES = 25
+
+
+def explore(url: str, mode: GenerationMode) -> list[str]:
+    """Asks every operation; their names."""
+    schema = schemathesis.openapi.from_url(f"http://{url}/openapi.json")
+    names = []
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        is_asked = any(map(len, (operation.path_parameters, operation.query, operation.headers)))
+        if mode is GenerationMode.NEGATIVE and not is_asked and not operation.body:
+            continue  # nothing can be wrong
+        names.append(operation.label)
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def ask(case):
+            case.call_and_validate(checks=CHECKS)
+
+        ask()
+    return names
+
+
+@pytest.mark.parametrize(
+    ("mode", "operations"), [(GenerationMode.POSITIVE, 14), (GenerationMode.NEGATIVE, 9)]
+)
+async def test_every_answer_is_the_one_that_is_documented(tmp_path, mode, operations):
+    async with served(tmp_path) as (_, url):
+        assert len(await asyncio.to_thread(explore, url, mode)) == operations

@@ -1,0 +1,361 @@
+"""The parts of ``oracle-vm up`` that need no programs: files, processes, restarts, logs, tables."""
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from actors.feeds.endpoints import LIVE
+from actors.keyfile import load_keys
+from actors.local import keeper, show, tail
+from actors.local.files import create
+from actors.local.keeper import last_lines
+from actors.local.miner import COINBASES, ENDOWED_HEIGHT, endow
+from actors.local.place import ORACLES, Place
+from actors.local.process import Process, claim, living
+from actors.local.programs import KEEPER, Program, programs_of
+from actors.local.restarts import BUDGET, FIRST_S, MOST_S, WINDOW_S, Restarts
+from actors.local.state import KeeperState, ProgramState
+from actors.local.status import look
+from actors.market_config import load_market
+from actors.market_parties import PartyDesk
+from actors.operator import load_operator
+from protocol.errors import ConfigError, GuardError
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder as the first `up` leaves it; nothing runs."""
+    return create(tmp_path_factory.mktemp("up") / "net", live=False, port=None, block_s=5)
+
+
+# Files
+
+
+def test_every_file_is_one_that_its_program_takes(place):
+    assert Place.load(place.folder) == place
+    for name in (*ORACLES, "aggregator"):
+        operator = load_operator(place.folder / "network" / f"{name}.toml")
+        assert load_keys(operator.keys, operator.publics)
+    market = load_market(place.folder / "api.toml")
+    assert (market.listen.port, market.desk.terms.block_s) == (place.api, 5)
+    assert (market.desk.starts, market.desk.folder) == (True, place.contracts)
+    assert market.desk.aggregator == place.node("aggregator")
+    assert PartyDesk.open(market.desk, lambda: 0).custody == "desk"
+
+
+def test_keys_are_their_owners_alone(place):
+    keys = [*place.folder.rglob("*.key")]
+    assert len(keys) == 4 * len(ORACLES) + 1 + 2 * 2
+    assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
+    assert len({path.read_bytes() for path in keys}) == len(keys)
+
+
+def test_simulated_venues_listen_where_the_oracles_look(place):
+    operator = load_operator(place.folder / "network" / "alpha.toml")
+    ports = sorted(
+        int(e.websocket_url.split(":")[2].split("/")[0]) for e in operator.venues.values()
+    )
+    assert ports == [place.simulators + n for n in range(3)]
+    assert str(place.simulators) in programs_of(place)[0].command
+
+
+def test_live_venues_need_no_program(tmp_path):
+    place = create(tmp_path / "net", live=True, port=8123, block_s=600)
+    assert load_operator(place.folder / "network" / "bravo.toml").venues == dict(LIVE)
+    assert "venues" not in [program.name for program in programs_of(place)]
+    assert place.url == "http://127.0.0.1:8123"
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match="not empty"):
+        create(tmp_path, live=True, port=None, block_s=5)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "`oracle-vm up --dir"),
+        ('[up]\nvenues = "simulated"\napi = 1\n', "simulators"),
+        ('[up]\nvenues = "live"\napi = 0\n', "api"),
+        ('[up]\nvenues = "live"\napi = 1\nblocks = 1\n', "blocks"),
+    ],
+)
+def test_a_wrong_folder_says_what_is_wrong(tmp_path, text, says):
+    if text is not None:
+        (tmp_path / "up.toml").write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        Place.load(tmp_path)
+
+
+def test_who_needs_nobody_starts_first(place):
+    names = [program.name for program in programs_of(place)]
+    assert names == ["venues", "chain", *ORACLES, "aggregator", "miner", "api"]
+
+
+# Processes
+
+HOLD = "import sys; from pathlib import Path; from actors.local.process import claim\n" + (
+    "fd = claim(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that has claimed tmp_path/p.json."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "p.json")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as child:
+        assert child.stdout.readline() == "held\n"
+        yield child
+        child.kill()
+
+
+def test_a_process_file_names_who_lives_and_only_one(holder, tmp_path):
+    found = living(tmp_path / "p.json")
+    assert found.pid == holder.pid
+    assert 0 <= found.age_s < 600
+    with pytest.raises(GuardError, match="in use by another process"):
+        claim(tmp_path / "p.json")
+    found.end(20)
+    assert holder.wait(20) == -signal.SIGTERM
+    assert living(tmp_path / "p.json") is None
+    os.close(claim(tmp_path / "p.json"))
+
+
+def test_a_stranger_with_the_same_pid_is_not_touched(holder):
+    real = Process.of(holder.pid)
+    for other in (
+        Process(real.pid, real.ticks + 1, real.boot),
+        Process(real.pid, real.ticks, "another boot"),
+    ):
+        assert not other.lives
+        assert other.open() is None
+        other.end(20)
+    assert holder.poll() is None
+    assert real.lives
+
+
+def test_the_dead_are_gone_before_they_are_buried(holder):
+    process = Process.of(holder.pid)
+    process.send(signal.SIGKILL)
+    assert process.wait(20)
+    assert not process.lives
+
+
+@pytest.mark.parametrize("text", [None, "", "{", '{"pid": 1}', "[]"])
+def test_a_file_that_says_nothing(tmp_path, text):
+    if text is not None:
+        (tmp_path / "p.json").write_text(text)
+    assert living(tmp_path / "p.json") is None
+
+
+# Restarts
+
+
+def test_restarts_come_later_each_time_and_end():
+    restarts, delays = Restarts(), []
+    while (delay_s := restarts.delay_s(10.0)) is not None:
+        delays.append(delay_s)
+        restarts = restarts.another(10.0)
+    assert delays == [min(FIRST_S * 2**n, MOST_S) for n in range(BUDGET)]
+    assert restarts.total == BUDGET
+    later = 10.0 + WINDOW_S
+    assert restarts.delay_s(later) == FIRST_S
+    assert restarts.another(later).total == BUDGET + 1
+
+
+# The keeper, over programs that are light
+
+
+@pytest.fixture
+def light(tmp_path, monkeypatch):
+    """A folder whose programs are the venues and what ``last`` says; ready at once, or never."""
+
+    def make(last=(), is_ready=True):
+        place = create(tmp_path / "net", live=False, port=None, block_s=5)
+        programs = [programs_of(place)[0], *last(place)] if last else [programs_of(place)[0]]
+        monkeypatch.setattr(keeper, "programs_of", lambda _: programs)
+
+        async def ready(*_):
+            await asyncio.sleep(0 if is_ready else 600)
+
+        monkeypatch.setattr(keeper, "until_ready", ready)
+        return place
+
+    return make
+
+
+async def eventually(holds):
+    async with asyncio.timeout(60):
+        while not (answer := holds()):
+            await asyncio.sleep(0.02)
+    return answer
+
+
+def no_oracle(place):
+    config = str(place.folder / "nowhere.toml")
+    command = ("oracle", "run", "--config", config)
+    return [Program("alpha", command, place.process("alpha"), place.log("alpha"))]
+
+
+async def test_a_half_failed_start_names_the_program_and_ends_the_others(light):
+    place = light(no_oracle, is_ready=False)
+    kept = keeper.Keeper(place)
+    with pytest.raises(ConfigError, match=r"alpha has ended \(exit code 1\).*\n.*nowhere.toml"):
+        await kept.start(60)
+    await kept.stop()
+    assert living(place.process("venues")) is None
+    said = KeeperState.read(place.state)
+    assert (said.phase, "nowhere.toml" in said.fault) == ("failed", True)
+
+
+async def test_what_is_killed_is_started_again_and_taken_over_by_the_next_keeper(light):
+    place = light()
+    kept, file = keeper.Keeper(place), place.process("venues")
+    await kept.start(60)
+    first = await eventually(lambda: living(file))
+    first.send(signal.SIGKILL)
+    second = await eventually(lambda: (p := living(file)) and p != first and p)
+    assert KeeperState.read(place.state).programs["venues"].restarts == 1
+    for task in kept._keeping:  # as if that keeper were killed
+        task.cancel()
+    heir = keeper.Keeper(place)
+    await heir.start(60)
+    await eventually(lambda: heir.state.programs["venues"].state == "running")
+    assert living(file) == second
+    await heir.stop()
+    assert living(file) is None
+    assert kept._children["venues"].wait(20) is not None
+
+
+# What is shown
+
+
+def test_the_keepers_word_survives_the_disk(tmp_path):
+    state = KeeperState("failed", {"alpha": ProgramState("failed", 5, "no disk")}, "alpha: no disk")
+    assert KeeperState.read(tmp_path / "state.json") is None
+    state.write(tmp_path / "state.json")
+    assert KeeperState.read(tmp_path / "state.json") == state
+    (tmp_path / "state.json").write_text('{"phase": "dancing"}')
+    assert KeeperState.read(tmp_path / "state.json") is None
+
+
+def shown(found):
+    console = Console(width=300)
+    with console.capture() as capture:
+        console.print(show.table(found))
+    return capture.get()
+
+
+def test_a_place_where_nothing_runs_is_down(place):
+    found = look(place)
+    assert (found["phase"], found["height"], found["price_usd"]) == ("down", None, None)
+    assert {row["state"] for row in found["programs"]} == {"stopped"}
+    assert "is down: `oracle-vm up` starts everything" in shown(found)
+    json.dumps(found)
+
+
+def test_programs_without_a_keeper_are_seen(place):
+    lock = claim(place.process("alpha"))
+    try:
+        found = look(place)
+        assert found["phase"] == "unkept"
+        assert "`oracle-vm up` takes them over" in shown(found)
+        KeeperState("up", {"alpha": ProgramState("running", 2)}).write(place.state)
+        lock_of_keeper = claim(place.process(KEEPER))
+        (alpha,) = [row for row in look(place)["programs"] if row["name"] == "alpha"]
+        assert (alpha["pid"], alpha["restarts"], alpha["round"]) == (os.getpid(), 2, None)
+        os.close(lock_of_keeper)
+        place.process(KEEPER).unlink()
+    finally:
+        os.close(lock)
+        place.process("alpha").unlink()
+        place.state.unlink(missing_ok=True)
+
+
+def test_what_to_try_can_be_pasted():
+    quote = {"instrument": "BTC-27DEC26-90000-C", "quantity_sats": 10**8, "premium_sats": 5_000}
+    lines = [*show.next_steps("http://127.0.0.1:1", quote, "--dir x")]
+    body = next(line for line in lines if "-d '" in line).split("-d '")[1].rstrip("'")
+    assert json.loads(body)["max_premium_sats"] == 6_000
+    assert "oracle-vm status --watch --dir x" in lines
+
+
+def test_logs_are_merged_by_time_and_readable(place):
+    early = {"time": "2026-01-01T00:00:01.000Z", "level": "INFO", "event": "started"}
+    late = early | {"time": "2026-01-01T00:00:02.500Z", "event": "certified", "round": 7}
+    place.log("alpha").write_text(json.dumps(late) + "\n")
+    bad = {"level": "ERROR", "event": "stops", "errors": ["OSError: no disk"]}
+    place.log("bravo").write_text(f"{json.dumps(early)}\n{json.dumps(early | bad)}\nplain\n{{half")
+    logs = tail.logs_of(place, None)
+    assert tail.merged(logs) == [
+        "00:00:01.000  bravo       started",
+        "00:00:01.000  bravo       ERROR stops ! OSError: no disk",
+        "00:00:01.000  bravo       plain",
+        "00:00:02.500  alpha       certified round=7",
+    ]
+    assert tail.merged(logs) == []
+    with place.log("bravo").open("a") as log:
+        log.write(" a line}\n")
+    assert tail.merged(logs) == ["-             bravo       {half a line}"]
+    assert last_lines(place.log("bravo"), 1) == ["{half a line}"]
+    assert last_lines(Path("nowhere"), 1) == []
+
+
+def test_a_log_of_nobody(place):
+    with pytest.raises(ConfigError, match="zulu: no such program; choose up, venues, chain"):
+        tail.logs_of(place, "zulu")
+
+
+def test_only_the_last_lines(tmp_path):
+    (tmp_path / "a.log").write_text("one\ntwo\nthree\n")
+    for lines, said in ((0, []), (1, ["three"]), (9, ["one", "two", "three"])):
+        log = tail.Log("a", tmp_path / "a.log")
+        log.skip(lines)
+        assert [line.split()[-1] for _, line in log.read()] == said
+
+
+# Coins
+
+
+class CountedChain:
+    """As far as the miner needs a chain; dies when it has so many blocks."""
+
+    def __init__(self):
+        self.blocks = []
+        self.most = 10**6
+
+    @property
+    def height(self):
+        return len(self.blocks)
+
+    def mine(self, count, to=b""):
+        for _ in range(count):
+            if self.height == self.most:
+                raise ConnectionError
+            self.blocks.append(to)
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, COINBASES, 3 * COINBASES, 50, ENDOWED_HEIGHT])
+def test_everybody_gets_the_same_coins_whenever_the_miner_dies(dies_at):
+    chain, scripts = CountedChain(), [b"holder", b"writer", b"faucet"]
+    chain.most = dies_at
+    try:
+        endow(chain, scripts)
+    except ConnectionError:
+        chain.most = 10**6
+        endow(chain, scripts)
+    assert chain.height == ENDOWED_HEIGHT
+    assert [chain.blocks.count(script) for script in scripts] == [COINBASES] * 3
+    endow(chain, scripts)
+    assert chain.height == ENDOWED_HEIGHT
