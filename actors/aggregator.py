@@ -115,8 +115,12 @@ class AggregatorProgram(Program):
         window: int = 0,
         exercise: int | None = None,
         contract: str = "",
+        quorum: int | None = None,
     ) -> dict[str, str]:
         config, preimage = self.operator.network.config, _hex(contract)
+        if quorum is not None and not config.quorum <= quorum <= len(config.oracles):
+            most = len(config.oracles)
+            raise EncodingError(f"quorum {quorum}: it must lie between {config.quorum} and {most}")
         slot = ExpirySlot(
             config_digest=config.digest,
             feed_id=self.operator.network.feed(feed).feed_id,
@@ -126,7 +130,7 @@ class AggregatorProgram(Program):
             rule=Rule.TWAP if window else Rule.SPOT,
             window=window,
         )
-        certificate = await self.expire(slot, grace, preimage)
+        certificate = await self.expire(slot, grace, preimage, quorum)
         return {"config": config.encode().hex(), "expiry": certificate.encode().hex()}
 
     def _also(self, sender: int, message: Any, now_ms: int) -> Sequence[Effect] | None:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from actors.clock import SystemClock
 from actors.logs import open_log
 from actors.market_config import load_market
 from actors.until_stopped import until_stopped
@@ -25,4 +24,4 @@ def run(config: Config) -> None:
 
     settings = load_market(config)
     open_log(level=getattr(logging, settings.log.upper()))
-    asyncio.run(until_stopped(serve(settings, SystemClock())))
+    asyncio.run(until_stopped(serve(settings, settings.network.clock)))

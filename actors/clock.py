@@ -1,6 +1,7 @@
 """The clock that oracles, simulators and rounds read: real, or declared as simulated."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from protocol.units import UnixMs
@@ -51,4 +52,26 @@ class SimulatedClock:
         draft.replace(self._file)
 
 
-Clock = SystemClock | SimulatedClock
+@dataclass(frozen=True, slots=True)
+class ShiftedClock:
+    """Real unix time plus ``offset_ms``: one number, so that programs which share it agree, in
+    whatever order and how often they start."""
+
+    offset_ms: int
+
+    @property
+    def name(self) -> str:
+        """As ``SimulatedClock``: neither is real time."""
+        return SimulatedClock.name
+
+    def now_ms(self) -> UnixMs:
+        """Milliseconds since 1970 on this clock."""
+        return UnixMs(_real_ns() // 1_000_000 + self.offset_ms)
+
+
+Clock = SystemClock | SimulatedClock | ShiftedClock
+
+
+def clock_at(offset_ms: int) -> Clock:
+    """Real time for 0, else the declared simulated clock that is so far ahead of it."""
+    return ShiftedClock(offset_ms) if offset_ms else SystemClock()

@@ -1,6 +1,7 @@
 """Processes of a demo: started together, asked over their sockets, ended in order."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -21,20 +22,23 @@ CALL_S: Final = 120.0
 
 @dataclass(slots=True)
 class Program:
-    """A command of ``oracle-vm`` as a child process; its output goes to the file ``log``."""
+    """A command of ``oracle-vm`` as a child process; its output goes to the file ``log``. It ends
+    with the process that starts it unless it ``outlives`` that one."""
 
     name: str
     command: Sequence[str]
     log: Path
     control: Path | None = None
     """Its control socket, if it has one."""
+    outlives: bool = False
     child: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Start it, for the first time or again."""
+        module = ("actors.cli",) if self.outlives else ("actors.child", str(os.getpid()))
         with self.log.open("ab") as output:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", "actors.cli", *self.command],
+                [sys.executable, "-m", *module, *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -63,10 +67,14 @@ class Program:
     def require_alive(self) -> None:
         """ChainError, with the end of its log, if it has ended by itself."""
         if self.child is not None and self.child.poll() is not None:
-            lines = self.log.read_text(errors="replace").splitlines() or ["it said nothing"]
-            raise ChainError(
-                f"the {self.name} process ended (exit code {self.child.returncode}): {lines[-1]}"
-            )
+            code, said = self.child.returncode, self.last_line
+            raise ChainError(f"the {self.name} process ended (exit code {code}): {said}")
+
+    @property
+    def last_line(self) -> str:
+        """Of its log."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return lines[-1] if lines else "it said nothing"
 
     def ask(self, method: str, **arguments: Any) -> Any:
         """The answer of its control socket, once it listens."""

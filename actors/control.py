@@ -37,7 +37,7 @@ class Control:
         """Listen; ConfigError if the socket cannot be made."""
         try:
             self.path.unlink(missing_ok=True)
-            with _short(self.path) as path:
+            with short_path(self.path) as path:
                 self._server = await asyncio.start_unix_server(
                     self._serve, path, limit=LINE_LIMIT, start_serving=False
                 )
@@ -84,7 +84,7 @@ class Control:
 
 
 @contextmanager
-def _short(path: Path) -> Iterator[Path]:
+def short_path(path: Path) -> Iterator[Path]:
     """The same path in few bytes: a socket's address holds 107 of them."""
     if len(str(path).encode()) <= PATH_LIMIT:
         yield path
@@ -104,7 +104,7 @@ async def call(path: Path, method: str, deadline_s: float, **arguments: Any) -> 
     """
     try:
         async with asyncio.timeout(deadline_s):
-            with _short(path) as near:
+            with short_path(path) as near:
                 reader, writer = await asyncio.open_unix_connection(near, limit=LINE_LIMIT)
             try:
                 request = {"method": method, "arguments": arguments}

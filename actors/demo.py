@@ -37,7 +37,7 @@ from protocol.oracle.observation import SignedObservation
 from protocol.settlement.terms import Role, contract_id, template_hash
 
 SEED: Final = 7
-CALL_S: Final = 60.0
+CALL_S: Final = 120.0
 PRODUCT: Final = "BTC-USD"
 
 

@@ -21,6 +21,7 @@ _WORDS = {
     "FUTURE": "the step reads what no earlier step wrote",
     "INIT": "a word that nothing wrote began with another value",
     "INPUT": "the published input has another word there",
+    "WORD": "the input that both sides know has another word there",
     "ZERO": "a word that nothing wrote was not zero",
     "NOT-HALT": "the program does not accept the claim",
     "REFUTED": "what the challenger asserted is false",

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from actors.clock import SystemClock
 from actors.feeds.endpoints import ADVANCED_TRADE, LIVE, Endpoint
 from actors.feeds.live import Watch
 from actors.feeds.price_text import dollars
@@ -20,6 +21,7 @@ from actors.feeds.products import PRODUCTS, VENUES
 from actors.feeds.recording import Recorder, Recording
 from actors.feeds.rows import parse_rows
 from actors.feeds.simulated import SimulatedExchanges
+from actors.network import load_network
 from actors.replay import Replay
 from protocol.errors import ConfigError, EncodingError, PriceError
 
@@ -126,13 +128,18 @@ def simulate(
         int, typer.Option(min=1, max=65533, help="The first of three ports.")
     ] = SIMULATED_PORT,
     seed: Annotated[int, typer.Option(help="Of the price path.")] = 1,
+    network: Annotated[
+        Path | None,
+        typer.Option(help="The network file whose clock they follow, if not real time."),
+    ] = None,
 ) -> None:
     """Serve three simulated venues on loopback until interrupted; print a [venues] table."""
+    clock = SystemClock() if network is None else load_network(network).clock
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        with SimulatedExchanges(seed, products=PRODUCTS, base_port=port) as exchanges:
+        with SimulatedExchanges(seed, clock.now_ms, products=PRODUCTS, base_port=port) as exchanges:
             print("[venues]")
             for venue, endpoint in exchanges.endpoints.items():
                 websocket, rest = endpoint.websocket_url, endpoint.rest_url

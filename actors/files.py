@@ -32,6 +32,21 @@ def open_locked(path: Path) -> int:
     return fd
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process has ``path`` open by ``open_locked``; False if there is no such file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def write_all(fd: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:

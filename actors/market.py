@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -27,8 +27,15 @@ from actors.market_config import MarketConfig
 from actors.market_desk import ContractDesk, Dispute
 from actors.market_source import NodeState, follow, listen, nodes_of, recall
 from actors.market_store import Answer, MarketStore
-from protocol.errors import ConfigError, PriceError, ProtocolError
-from protocol.options.book import Book, Contract, Order, Stage, require_in_time
+from protocol.errors import ConfigError, PriceError, ProtocolError, TermsError
+from protocol.options.book import (
+    Book,
+    Contract,
+    Order,
+    Stage,
+    Transaction,
+    require_in_time,
+)
 from protocol.options.chain import chain
 from protocol.options.instrument import Instrument
 from protocol.options.margin import Margin, margin_of, payoff_of
@@ -38,6 +45,7 @@ from protocol.options.volatility import Sample
 from protocol.oracle.batch_certificate import BatchCertificate
 from protocol.oracle.exercise import LEAD_MIN_MS
 from protocol.oracle.feed import Feed
+from protocol.oracle.quorum import thresholds
 from protocol.oracle.report import Report
 from protocol.units import PriceE8, Round, Sats, UnixMs
 
@@ -49,6 +57,8 @@ LOOK_S: Final = 1.0
 """How often the desk is asked how the contracts stand."""
 FUNDING_MS: Final = 600_000
 """How long a contract that is not funded keeps the next one waiting."""
+NOTICE_MS: Final = 10_000
+"""Between two times that a notice of exercise is passed on."""
 VOL_RANGE: Final = (0.05, 3.0)
 """Volatility from history is cut to this."""
 
@@ -58,10 +68,11 @@ log = logging.getLogger(__name__)
 
 
 class Change(StrEnum):
-    """What a market tells of."""
+    """What a market tells of, and the pool beside it."""
 
     PRICE = "price"
     CONTRACT = "contract"
+    POOL = "pool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +113,8 @@ class Market:
         self._columns: dict[date, Columns] = {}
         self._sheets: dict[date, list[Quote]] = {}
         self._prices: list[tuple[Round, PriceE8]] = []
-        self._noticed: set[int] = set()
+        self._noticed: dict[int, UnixMs] = {}
+        """When each notice of exercise was passed on last."""
         self._settled: set[int] = set()
         self._commands = asyncio.Lock()
         self._stirred = asyncio.Event()
@@ -140,14 +152,28 @@ class Market:
             self._pricing.shutdown(cancel_futures=True)
             self._store.close()
 
+    def watch(self, task: asyncio.Task[None]) -> None:
+        """Fail as well when a task ends that others need."""
+        task.add_done_callback(self._ended)
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A part of the market that ends by itself takes all of it along."""
         if not task.cancelled() and not self.failed.done():
             self.failed.set_exception(task.exception() or RuntimeError("a part has ended"))
 
+    @property
+    def clock(self) -> Clock:
+        """What it reads the time from."""
+        return self._clock
+
     def now_ms(self) -> UnixMs:
         """Of the market's clock."""
         return self._clock.now_ms()
+
+    @property
+    def closing_ms(self) -> int:
+        """How long before its expiry an option is not sold any more."""
+        return 1000 * self.config.pricing.closes_s
 
     # Prices
 
@@ -272,7 +298,8 @@ class Market:
             known = await self._kept(self._store.answer, key, digest)
             if known is not None:
                 return known
-            require_in_time(order, self.now_ms())
+            require_in_time(order, self.now_ms(), self.closing_ms)
+            self._require_signers(order.instrument)
             conditions = self.conditions()
             quoted = quote(order.instrument, conditions)
             premium = self.premium(quoted, order.quantity_sats, order.collateral_sats, conditions)
@@ -280,6 +307,19 @@ class Market:
                 order, premium, conditions.round, conditions.index_e8, self.now_ms()
             )
             return await self._execute(key, digest, contract, render)
+
+    def _require_signers(self, instrument: Instrument) -> None:
+        """TermsError if too few oracles are there to settle it: an American option takes more of
+        them than a price."""
+        config, names = self.config.network.config, self.config.network.names
+        needed = thresholds(len(names), config.faults).agreement
+        away = [node.name for node in self.nodes if node.name in names and not node.connected]
+        if instrument.is_american and len(names) - len(away) < needed:
+            raise TermsError(
+                f"{instrument}: an American option takes {needed} of {len(names)} oracles, and"
+                f" {', '.join(away)} cannot be heard; try again when they are back, or choose a"
+                " European one"
+            )
 
     async def exercise(
         self,
@@ -350,6 +390,8 @@ class Market:
 
     async def transactions(self, contract: Contract) -> Sequence[dict[str, Any]]:
         """Its transactions that the node knows, parents first."""
+        if contract.stage.is_over:
+            return [asdict(row) for row in contract.transactions]
         return () if self.desk is None else await self.desk.transactions(contract)
 
     async def _execute(
@@ -399,6 +441,12 @@ class Market:
             after = after.seen(round_id, price_e8)
         if self.desk is not None:
             after = await self._advanced(self.desk, after)
+            if after.stage.is_over:
+                rows = await self.desk.transactions(after)
+                if after.stage is Stage.CLOSED and not rows:
+                    return  # nobody answered: what ended it is kept with the contract
+                after = replace(after, transactions=tuple(Transaction(**row) for row in rows))
+                await self.desk.leave(after)
         if after == before:
             return
         async with self._commands:
@@ -439,15 +487,23 @@ class Market:
 
     async def _do_what_is_due(self, desk: ContractDesk, contract: Contract) -> None:
         number, round_id = contract.id, contract.exercise_round
-        if round_id is not None and number not in self._noticed:
-            await desk.exercise(contract)
-            self._noticed.add(number)
+        if round_id is not None:
+            await self._notify(desk, contract, round_id)
         expiry = self.config.network.config.round_at(contract.instrument.expiry_ms)
         target = expiry if round_id is None else round_id
         is_due = bool(self.indexes) and self.index.report.round >= target
         if is_due and number not in self._settled:
             await desk.settle(contract)
             self._settled.add(number)
+
+    async def _notify(self, desk: ContractDesk, contract: Contract, round_id: Round) -> None:
+        """Pass the notice on, again and again until its round: an oracle that was away hears it
+        when it is back."""
+        now_ms, last_ms = self.now_ms(), self._noticed.get(contract.id)
+        is_late = now_ms >= self.config.network.config.starts_ms(round_id)
+        if not is_late and (last_ms is None or now_ms - last_ms >= NOTICE_MS):
+            await desk.exercise(contract)
+            self._noticed[contract.id] = now_ms
 
 
 def _reports(certificate: AnyCertificate) -> Iterator[Report]:

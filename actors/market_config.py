@@ -1,6 +1,6 @@
 """The file of ``oracle-vm api run`` (TOML): prices, how they are quoted, who trades.
 
-    [api]            address, folder, the network file of the oracles
+    [api]            address, folder, the network file of the oracles, the file of a pool
     [certificates]   listen to the nodes of the network, or follow a node's history, or both
     [market]         rate, volatility, markup
     [desk]           the parties' files and the Bitcoin node; without it nothing can be ordered
@@ -17,8 +17,10 @@ import msgspec
 from msgspec import Meta, field
 
 from actors.network import Network, Table, decode, load_network
+from actors.pool_config import PoolConfig, load_pool
 from actors.transport_options import Address, is_loopback, parse_address
 from protocol.errors import ConfigError, EncodingError, PriceError
+from protocol.options.book import CLOSING_MS
 from protocol.options.sheet import UNDERLYING
 from protocol.options.surface import Surface, read_surface
 from protocol.oracle.feed import Feed
@@ -38,7 +40,9 @@ class _Api(Table, frozen=True):
     listen: Text
     folder: Text
     network: Text = "network.toml"
+    pool: Text | None = None
     hosts: tuple[Text, ...] = ()  # further names in Host, of a proxy
+    dlc: Text | None = None  # a folder of `oracle dlc`, whose events are served
     log: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -51,7 +55,8 @@ class _Certificates(Table, frozen=True):
 
 class Pricing(Table, frozen=True):
     """[market]: rates continuously compounded; ``vol`` stands in until ``moves_min`` moves of the
-    certified price have been seen; ``markup_bps`` of the premium is what the writer adds."""
+    certified price have been seen; ``markup_bps`` of the premium is what the writer adds;
+    ``closes_s`` before an expiry its last option is sold: it must be funded in time."""
 
     rate: Rate = 0.0
     dividend: Rate = 0.0
@@ -60,11 +65,13 @@ class Pricing(Table, frozen=True):
     moves_min: Annotated[int, Meta(ge=1, le=10**6)] = 60
     surface: Text | None = None
     markup_bps: Annotated[int, Meta(ge=0, le=10_000)] = 100
+    closes_s: Annotated[int, Meta(ge=0, le=10**6)] = CLOSING_MS // 1000
 
 
 class SharedTerms(Table, frozen=True):
     """[desk.terms]: sats, and blocks. A contract's expiry and refund height follow from its expiry
-    time at ``block_s`` a block; ``spare_blocks`` are added, ``refund_blocks`` come after."""
+    time at ``block_s`` a block; ``spare_blocks`` are added, ``refund_blocks`` come after. The first
+    certified price within ``grace_s`` of the expiry settles."""
 
     bond_sats: Sum = 3_000_000
     claim_fee_sats: Sum = 50_000
@@ -74,6 +81,7 @@ class SharedTerms(Table, frozen=True):
     challenge_window: Blocks = 12
     sweep_delay: Blocks = 12
     block_s: Seconds = 600
+    grace_s: Annotated[int, Meta(ge=600, le=10**7)] = 600
     spare_blocks: Blocks = 6
     refund_blocks: Blocks = 2_100
 
@@ -114,7 +122,8 @@ class DeskConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketConfig:
     """A gateway and its market. ``feed`` is the index that options are written on; ``max_age_ms``
-    the age from which a price is not quoted; ``surface`` None for volatility from history."""
+    the age from which a price is not quoted; ``surface`` None for volatility from history; ``pool``
+    what it keeps beside the market, if anything."""
 
     listen: Address
     folder: Path
@@ -129,6 +138,8 @@ class MarketConfig:
     pricing: Pricing
     surface: Surface | None
     desk: DeskConfig | None
+    dlc: Path | None = None
+    pool: PoolConfig | None = None
 
 
 def load_market(path: Path) -> MarketConfig:
@@ -173,6 +184,8 @@ def _market(file: _ApiFile, folder: Path, network: Network) -> MarketConfig:
         pricing=file.market,
         surface=None if surface is None else _surface(folder / surface),
         desk=None if file.desk is None else _desk(file.desk, folder, own, network, feed),
+        dlc=None if file.api.dlc is None else folder / file.api.dlc,
+        pool=None if file.api.pool is None else load_pool(folder / file.api.pool, network),
     )
 
 

@@ -64,8 +64,12 @@ class ContractDesk(DisputeSource, Protocol):
         ...
 
     async def transactions(self, contract: Contract) -> Sequence[dict[str, Any]]:
-        """The contract's transactions that the node knows, parents first: name, txid, vsize, fee in
-        sats, height (None in the mempool)."""
+        """The contract's transactions that the node knows, parents first: the fields of
+        ``Transaction``. None of them if no party answers."""
+        ...
+
+    async def leave(self, contract: Contract) -> None:
+        """It is over: end what the desk runs for it."""
         ...
 
     async def exercise(self, contract: Contract) -> None:

@@ -23,16 +23,16 @@ import msgspec
 from msgspec.structs import asdict
 
 from actors.config import open_chain, serves
-from actors.contract_process import Program
 from actors.control import call
 from actors.files import sync_folder
+from actors.market_children import PartyChildren, end_party
 from actors.market_config import DeskConfig
 from actors.market_desk import Dispute
 from actors.party_config import load_party
 from actors.party_folder import CONTROL
 from actors.ports import free_ports
 from protocol.errors import ConfigError, ProtocolError
-from protocol.options.book import Contract, Side, Stage
+from protocol.options.book import Contract, Settlement, Side, Stage
 from protocol.options.payoff import bits_that_fit
 from protocol.settlement.lifecycle import Stage as PartyStage
 from protocol.settlement.terms import ContractTerms, Role, template_hash
@@ -54,6 +54,9 @@ STAGES: Final = {
 }
 """What a party's stage is to a market; one that is over is closed."""
 
+_SIGNED: Final = (Stage.OPEN, Stage.SETTLING, Stage.DISPUTED, Stage.CLOSED)
+"""Where a contract has a watcher's file."""
+
 Tables = dict[str, dict[str, Any]]
 
 
@@ -64,7 +67,7 @@ class PartyDesk:
         self.custody = "desk" if config.starts else "owners"
         self._config = config
         self._now_ms = now_ms
-        self._programs: dict[Path, Program] = {}
+        self._children = PartyChildren()
 
     @classmethod
     def open(cls, config: DeskConfig, now_ms: Callable[[], int]) -> Self:
@@ -79,22 +82,66 @@ class PartyDesk:
         folder = self._folder(contract)
         if not folder.exists():
             await asyncio.to_thread(self._write, contract, folder)
-        if self._config.starts:
-            for role in Role:
-                await self._start(folder, role)
+        self._keep(folder)
 
     async def sides(self, contract: Contract) -> Sequence[Side]:
-        """Of the parties that answer; one that the desk has started, and that died, is started
-        again."""
-        folder, found = self._folder(contract), []
+        """What the parties say, those that answer first; one that does not is where the contract
+        is, for all that is known, and its fault says what to do. A party of the desk's that died is
+        started again."""
+        folder = self._folder(contract)
+        faults = self._keep(folder)
+        asked = [self._side(contract, folder, role, faults.get(role, "")) for role in Role]
+        answers = await asyncio.gather(*asked)
+        found = sorted(answers, key=lambda answer: not answer[0])
+        if self._config.starts and any(side.stage in _SIGNED for _, side in found):
+            await self._show(folder)
+        return [side for _, side in found]
+
+    async def _show(self, folder: Path) -> None:
+        """Leave a watcher's file of the contract beside the node, for `oracle-vm chain`."""
+        file = self._config.chain.parent / "contracts" / f"{folder.name}.contract"
+        if file.exists():
+            return
         for role in Role:
+            with suppress(ProtocolError):  # the other one may know more
+                data = bytes.fromhex(await self._ask(folder, role, "contract_file"))
+                file.parent.mkdir(parents=True, exist_ok=True)
+                draft = file.with_suffix(".new")
+                draft.write_bytes(data)
+                draft.replace(file)
+                return
+
+    async def leave(self, contract: Contract) -> None:
+        """End both parties, if this desk has started them, or one before it that was killed."""
+        folder = self._folder(contract)
+        files = {role: folder / f"{role.value}.toml" for role in Role}
+        self._children.end(files.values())
+        for role, file in files.items() if self._config.starts else ():
+            with suppress(ConfigError):  # it does not run any more
+                end_party(int((await self._ask(folder, role, "status"))["pid"]), file)
+
+    def _keep(self, folder: Path) -> Mapping[Role, str]:
+        """Have both run, if that is the desk's to do; why one does not."""
+        if not self._config.starts:
+            return {}
+        return {role: self._children.keep(folder, role) for role in Role}
+
+    async def _side(
+        self, contract: Contract, folder: Path, role: Role, fault: str
+    ) -> tuple[bool, Side]:
+        try:
+            side = _side(role, await self._ask(folder, role, "status"))
+            self._children.answered(folder, role)
+            return True, side
+        except ConfigError as error:
             if self._config.starts:
-                await self._start(folder, role)
-            with suppress(ConfigError):  # not started yet, or being restarted
-                found.append(_side(role, await self._ask(folder, role, "status")))
-        if len(found) == len(Role) and all(side.stage.is_over for side in found):
-            self._end([folder / f"{role.value}.toml" for role in Role])
-        return found
+                if not fault and not self._children.is_starting(folder, role):
+                    log = folder / f"{role.value}.log"
+                    fault = f"it does not answer ({error}); if that stays so, see {log}"
+            else:
+                command = f"oracle-vm party run --role {role.value} --config"
+                fault = f"it does not run: `{command} {folder / role.value}.toml`"
+            return False, Side(role=role.value, stage=contract.stage, fault=fault)
 
     async def exercise(self, contract: Contract) -> None:
         """The holder signs, the aggregator passes it on."""
@@ -104,14 +151,25 @@ class PartyDesk:
         await call(socket, "notice", ASK_S, notice=signed["notice"])
 
     async def settle(self, contract: Contract) -> None:
-        """The oracles sign the expiry that the contract's own terms ask for."""
+        """The oracles sign the expiry that the contract's own terms ask for. An exercise that they
+        have not heard of in time counts for nothing: then it is that of the instrument."""
         folder = self._folder(contract)
         status = await self._ask(folder, Role.HOLDER, "status")
         terms = ContractTerms.decode(bytes.fromhex(status["terms"]))
-        claim, exercised = terms.claim, contract.exercise_round
-        slot = terms.expiry_slot(exercised) if claim.is_american else claim.slot
+        try:
+            certificate = await self._certified(terms, contract.exercise_round)
+        except ProtocolError as error:
+            if contract.exercise_round is None or self._now_ms() < contract.instrument.expiry_ms:
+                raise ProtocolError(_unsettled(terms, error)) from None
+            certificate = await self._certified(terms, None)
+        for role in (Role.WRITER, Role.HOLDER):
+            await self._ask(folder, role, "settle", SETTLE_S, certificate=certificate)
+
+    async def _certified(self, terms: ContractTerms, exercised: int | None) -> str:
+        """What the oracles sign (EXP1 in hex)."""
+        claim, slot = terms.claim, terms.expiry_slot(exercised)
         preimage = (terms.encode() + template_hash()).hex() if claim.is_american else ""
-        signed = await call(
+        signed: dict[str, str] = await call(
             self._aggregator(),
             "expire",
             ASK_S,
@@ -122,9 +180,9 @@ class PartyDesk:
             window=slot.window,
             exercise=slot.target_round if claim.is_american else None,
             contract=preimage,
+            quorum=claim.quorum,
         )
-        for role in (Role.WRITER, Role.HOLDER):
-            await self._ask(folder, role, "settle", SETTLE_S, certificate=signed["expiry"])
+        return signed["expiry"]
 
     async def dispute(self, contract: Contract) -> Dispute | None:
         """As the holder's party shows it, or else the writer's."""
@@ -146,15 +204,8 @@ class PartyDesk:
 
     async def close(self) -> None:
         """End the parties that this desk has started."""
-        for program in self._end(list(self._programs)):
+        for program in self._children.end_all():
             await asyncio.to_thread(program.wait)
-
-    def _end(self, files: Sequence[Path]) -> list[Program]:
-        """Tell those of these parties to end that the desk has started."""
-        ended = [self._programs[file] for file in files if file in self._programs]
-        for program in ended:
-            program.terminate()
-        return ended
 
     def _folder(self, contract: Contract) -> Path:
         return self._config.folder / str(contract.id)
@@ -169,21 +220,12 @@ class PartyDesk:
     async def _ask(
         self, folder: Path, role: Role, method: str, deadline_s: float = ASK_S, **arguments: Any
     ) -> Any:
-        return await call(folder / role.value / CONTROL, method, deadline_s, **arguments)
-
-    async def _start(self, folder: Path, role: Role) -> None:
-        """Unless it runs, whoever has started it."""
-        file = folder / f"{role.value}.toml"
-        program = self._programs.get(file)
-        if program is not None and program.child is not None and program.child.poll() is None:
-            return
-        with suppress(ConfigError):
-            await self._ask(folder, role, "status", 1.0)
-            return
-        command = ("party", "run", "--role", role.value, "--config", str(file))
-        program = Program(role.value, command, folder / f"{role.value}.log")
-        self._programs[file] = program
-        program.start()
+        try:
+            return await call(folder / role.value / CONTROL, method, deadline_s, **arguments)
+        except ConfigError:
+            if self._children.is_starting(folder, role):
+                raise ConfigError(f"the {role.value}'s party is starting") from None
+            raise
 
     # Files
 
@@ -256,10 +298,20 @@ def _template(role: Role, path: Path) -> Tables:
             f" {', '.join(sorted(missing)) or 'no [terms], an order brings them'}"
         )
     folder = path.parent.absolute()
-    for name, field in (("party", "chain"), ("oracles", "network")):
-        tables[name][field] = str(folder / str(tables[name].get(field, "")))
+    for name, field in (("party", "chain"), ("party", "prover"), ("oracles", "network")):
+        if field in tables[name]:
+            tables[name][field] = str(folder / str(tables[name][field]))
     tables["keys"] = {name: str(folder / str(file)) for name, file in tables["keys"].items()}
     return tables
+
+
+def _unsettled(terms: ContractTerms, error: ProtocolError) -> str:
+    """Why there is no certificate yet, and what happens without one."""
+    height = terms.chain.refund_height
+    return (
+        f"{error}; the oracles are asked again every second, without them block {height:,} brings"
+        " the refund: the collateral to the writer"
+    )
 
 
 def _side(role: Role, status: Mapping[str, Any]) -> Side:
@@ -267,12 +319,14 @@ def _side(role: Role, status: Mapping[str, Any]) -> Side:
         stage = Stage.CLOSED if status["over"] else STAGES[PartyStage(status["stage"])]
         if status["stage"] == PartyStage.CANCELLED.value:
             stage = Stage.FAILED
+        certified = status["certified"]
         return Side(
             role=role.value,
             stage=stage,
             outcome=status["outcome"] or "",
             fault=status["fault"] or "",
             contract_id=status["contract"] or "",
+            settlement=None if certified is None else Settlement(**certified),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ProtocolError(f"{role.value}: its status makes no sense: {error}") from None

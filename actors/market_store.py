@@ -17,16 +17,15 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from actors.files import open_locked, sync_folder
-from actors.history_file import connect, explained, transaction
+from actors.history_file import explained, transaction
+from actors.sqlite_file import Layout, open_file
 from protocol.errors import ConfigError, EncodingError
 from protocol.options.book import Book, Contract
 
-APPLICATION: Final = 0x6F766D4D
-"""``PRAGMA application_id`` of these files, "ovmM"."""
-VERSION: Final = 1
-
-_SCHEMA: Final = f"""
+LAYOUT: Final = Layout(
+    application=0x6F766D4D,  # "ovmM"
+    version=1,
+    schema="""
 CREATE TABLE contract (seq INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL, body BLOB);
 CREATE INDEX contract_id ON contract (id);
 CREATE TABLE answer (
@@ -36,9 +35,8 @@ CREATE TRIGGER contract_stays BEFORE UPDATE ON contract
     BEGIN SELECT RAISE(ABORT, 'contracts are append-only'); END;
 CREATE TRIGGER answer_stays BEFORE UPDATE ON answer
     BEGIN SELECT RAISE(ABORT, 'answers are append-only'); END;
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION};
-"""
+""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +59,7 @@ class MarketStore:
     def open(cls, path: Path) -> Self:
         """The store in ``path``, created if there is none. GuardError: another process has it, or
         the disk fails; ConfigError: another program's file, or a newer program's."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = open_locked(path.with_name(path.name + ".lock"))
-        try:
-            with explained(path):
-                db = connect(path, "rwc")
-                try:
-                    if _is_new(path, db):
-                        db.executescript(f"PRAGMA journal_mode = WAL; BEGIN; {_SCHEMA} COMMIT;")
-                        sync_folder(path.parent)
-                    db.execute("PRAGMA synchronous = FULL")
-                except BaseException:
-                    db.close()
-                    raise
-        except BaseException:
-            os.close(lock)
-            raise
-        return cls(path, db, lock)
+        return cls(path, *open_file(path, LAYOUT))
 
     def book(self) -> Book:
         """All contracts as they are now. ConfigError if one cannot be read."""
@@ -134,17 +116,3 @@ class MarketStore:
     def _put(self, contract: Contract) -> None:
         body = msgspec.json.encode(contract)
         self._db.execute("INSERT INTO contract (id, body) VALUES (?, ?)", (contract.id, body))
-
-
-def _is_new(path: Path, db: sqlite3.Connection) -> bool:
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if (application, version) == (APPLICATION, VERSION):
-        return False
-    if application == APPLICATION:
-        raise ConfigError(
-            f"{path}: layout {version}, this program knows {VERSION}: install the newer program"
-        )
-    if db.execute("SELECT count(*) FROM sqlite_schema").fetchone() != (0,):
-        raise ConfigError(f"{path}: another program's database; name another file")
-    return True

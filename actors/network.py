@@ -1,6 +1,7 @@
 """The network file that all operators share: limits, feeds, schedule and roster (TOML).
 
-[network]      who signs what within which limits (oracle.md 4.2), and when
+[network]      who signs what within which limits (oracle.md 4.2), and when; on regtest the offset
+               of a simulated clock, if all of them run on one
 [[oracle]]     name, url, and two keys with proofs that their operator holds them, by index
 [aggregator]   url, identity key and its proof
 """
@@ -13,6 +14,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from actors.clock import Clock, clock_at
 from actors.transport_options import Peer, parse_url
 from protocol.errors import ConfigError, ProtocolError
 from protocol.oracle.config import MAX_ORACLES, OracleConfig
@@ -61,6 +63,7 @@ class _Network(Table, frozen=True):
     deviation_bps: Positive = 20
     collect_ms: Annotated[int, Meta(ge=0)] = 50
     takeover_ms: Positive = 500
+    clock_offset_ms: Annotated[int, Meta(ge=-(10**12), le=10**12)] = 0
 
 
 class _Oracle(Table, frozen=True):
@@ -87,13 +90,20 @@ class _NetworkFile(Table, frozen=True):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """What all operators agree on. ``peers`` maps an address (oracle index or AGGREGATOR) to its
-    identity and URL; ``names`` are the oracles' in the order of their indexes."""
+    identity and URL; ``names`` are the oracles' in the order of their indexes. All programs of a
+    network on a simulated clock add ``clock_offset_ms`` to real time."""
 
     config: OracleConfig
     feeds: tuple[Feed, ...]
     schedule: Schedule
     names: tuple[str, ...]
     peers: Mapping[int, Peer]
+    clock_offset_ms: int = 0
+
+    @property
+    def clock(self) -> Clock:
+        """What its programs read the time from."""
+        return clock_at(self.clock_offset_ms)
 
     def feed(self, symbol: str) -> Feed:
         """The feed of this symbol; ConfigError if the network does not price it."""
@@ -133,10 +143,14 @@ def _network(file: _NetworkFile) -> Network:
     table = file.network
     if len(set(table.feeds)) != len(table.feeds):
         raise ConfigError("[network] feeds: one is listed twice")
-    genesis = bytes.fromhex(GENESIS.get(table.genesis, table.genesis))[::-1]
+    genesis = GENESIS.get(table.genesis, table.genesis)
+    if table.clock_offset_ms and genesis != GENESIS["regtest"]:
+        raise ConfigError(
+            "[network] clock_offset_ms: a simulated clock is for regtest alone; remove this line"
+        )
     try:
         config = OracleConfig(
-            genesis_hash=genesis,
+            genesis_hash=bytes.fromhex(genesis)[::-1],
             epoch=table.epoch,
             oracles=tuple(bytes.fromhex(oracle.oracle_key) for oracle in file.oracle),
             quorum=table.quorum,
@@ -168,6 +182,7 @@ def _network(file: _NetworkFile) -> Network:
         schedule=schedule,
         names=tuple(oracle.name for oracle in file.oracle),
         peers=peers,
+        clock_offset_ms=table.clock_offset_ms,
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from actors.keyfile import create_key
-from actors.network import AGGREGATOR_NAME, NAME
+from actors.network import AGGREGATOR_NAME, NAME, load_network
 from actors.operator import PURPOSES, load_operator
 from protocol.crypto.keys import SecretKey
 from protocol.errors import ConfigError
@@ -75,6 +75,22 @@ def write_network(folder: Path, layout: Layout) -> None:
         (draft / "network.toml").write_text("\n".join(tables))
         for name in (AGGREGATOR_NAME, *layout.names):
             load_operator(draft / f"{name}.toml")
+
+
+def set_clock(file: Path, offset_ms: int) -> None:
+    """Have all programs of the network in ``file`` add ``offset_ms`` to real time from their next
+    start on. ConfigError if they then could not read it; the file is as before then."""
+    line, text = f"clock_offset_ms = {offset_ms}", file.read_text()
+    changed, found = re.subn(r"(?m)^clock_offset_ms\b.*$", line, text)
+    if not found:
+        changed = text.replace("[network]\n", f"[network]\n{line}\n", 1)
+    draft = file.with_suffix(".new")
+    try:
+        draft.write_text(changed)
+        load_network(draft)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def create_keys(folder: Path, role: str) -> dict[str, SecretKey]:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from actors.aggregator import EXPIRE_S, AggregatorProgram
-from actors.clock import SystemClock
 from actors.control import call
+from actors.dlc_commands import dlc
 from actors.key_commands import aggregator_keys, keys
 from actors.logs import open_log
 from actors.operator import Operator, load_operator
@@ -23,6 +23,7 @@ oracle = typer.Typer(no_args_is_help=True, help="An oracle of the network.")
 aggregator = typer.Typer(no_args_is_help=True, help="The aggregator of the network.")
 oracle.command()(keys)
 oracle.command()(sim)
+oracle.add_typer(dlc, name="dlc")
 aggregator.command("keys")(aggregator_keys)
 
 STATUS_S = 5.0
@@ -71,6 +72,10 @@ def aggregator_expire(
         int | None, typer.Option(help="An American contract: the round that settles it.")
     ] = None,
     contract: Annotated[str, typer.Option(help="Its preimage in hex.")] = "",
+    quorum: Annotated[
+        int | None,
+        typer.Option(min=1, help="Signatures; as the contract's terms say, if not the network's."),
+    ] = None,
 ) -> None:
     """Have the oracles sign an expiry (EXP) over their certified history; JSON for `verify`."""
     operator = _operator(config, "aggregator")
@@ -82,6 +87,7 @@ def aggregator_expire(
         "window": window,
         "exercise": exercise,
         "contract": contract,
+        "quorum": quorum,
     }
     _ask(operator, "expire", 2 * EXPIRE_S, **arguments)
 
@@ -105,7 +111,7 @@ def _operator(file: Path, role: str, exchange: str | None = None) -> Operator:
 def _serve(operator: Operator) -> None:
     open_log(level=getattr(logging, operator.log.upper()))
     kind: type[Program] = OracleProgram if operator.role == "oracle" else AggregatorProgram
-    asyncio.run(run(kind(operator, SystemClock())))
+    asyncio.run(run(kind(operator, operator.network.clock)))
 
 
 def _ask(operator: Operator, method: str, deadline_s: float, **arguments: Any) -> None:

@@ -25,6 +25,7 @@ from actors.party_core import NOTHING, PartyCore, Work
 from actors.party_folder import CONTROL, PartyFolder
 from actors.party_prover import PartyProver
 from actors.party_wallet import KeyWallet, PartyWallet, PsbtWallet
+from actors.prover_client import RemoteRun
 from actors.transport import Transport
 from actors.transport_options import Host, Limits
 from protocol.dispute.sides import HONEST, Strategy
@@ -73,7 +74,8 @@ class PartyProgram:
         self.chain = open_chain(config.chain, "socket", network=config.network.name)
         self.wallet = self._open_wallet()
         self.policy = config.policy(self.wallet.script)
-        self.prover = prover or PartyProver()
+        remote = None if config.prover is None else RemoteRun(config.prover)
+        self.prover = prover or PartyProver(remote)
         self.height = -1
         """Of the chain as the party has last looked at it."""
         self.fault: str | None = None

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors import placement
-from actors.clock import SystemClock
 from actors.demo_config import Proving
 from actors.demo_dispute import dispute_report
 from actors.party import PartyProgram
@@ -47,7 +46,7 @@ class PartyActor:
         strategy = HONEST if lie is None else self._lying(lie)
         self._proofs: list[ProofReport] = []
         prover = PartyProver(self._pool(provers, proving)) if provers else None
-        self._program = PartyProgram(config, SystemClock(), strategy=strategy, prover=prover)
+        self._program = PartyProgram(config, config.oracles.clock, strategy=strategy, prover=prover)
         self._methods = PartyControl(self._program).methods()
         self._running = Running(self._program, config.folder, config.log)
 

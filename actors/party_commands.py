@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from actors.clock import SystemClock
 from actors.control import call
 from actors.keyfile import create_key
 from actors.logs import open_log
@@ -59,11 +58,13 @@ def run(
 def program_of(settings: PartyConfig, lie: str | None) -> PartyProgram:
     """The program of a party, of a lying one if a lie is named."""
     if lie is None:
-        return PartyProgram(settings, SystemClock())
+        return PartyProgram(settings, settings.oracles.clock)
     from actors.party_lie import lying  # takes the machine, which an honest party may never need
 
     log.warning("THIS PARTY LIES ON PURPOSE (--lie %s): it will lose", lie)
-    program = PartyProgram(settings, SystemClock(), strategy=lying(lie, lambda: program.party))
+    program = PartyProgram(
+        settings, settings.oracles.clock, strategy=lying(lie, lambda: program.party)
+    )
     return program
 
 

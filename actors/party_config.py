@@ -1,6 +1,6 @@
 """A party's own file: who it is, whom it trades with, and the contract that it wants (TOML).
 
-    [party]     role, folder, address, the socket of the Bitcoin node
+    [party]     role, folder, address, the sockets of the Bitcoin node and, if wanted, of a prover
     [keys]      paths of the identity's and the wallet's key, never keys
     [peer]      the other side's identity key, and its URL if this side dials it
     [oracles]   the network file of the oracles, and the feed
@@ -26,6 +26,7 @@ from actors.party_offer import Offer
 from actors.transport_options import Address, Peer, is_loopback, parse_address, parse_url
 from protocol.bitcoin.address import Network as BitcoinNetwork
 from protocol.bitcoin.address import decode_address
+from protocol.bitcoin.script import LOCKTIME_THRESHOLD
 from protocol.bitcoin.tx import outpoint, parse_hash
 from protocol.crypto.tagged import tagged_hash
 from protocol.errors import ConfigError, ProtocolError
@@ -50,6 +51,7 @@ class _Party(Table, frozen=True):
     network: str = "regtest"
     depth: Annotated[int, Meta(ge=1, le=100)] = 3
     log: Literal["debug", "info", "warning", "error"] = "info"
+    prover: Text | None = None  # the socket of `oracle-vm prover run`
 
 
 class _Keys(Table, frozen=True):
@@ -105,7 +107,8 @@ class ExternalWallet:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartyConfig:
     """One side of one contract. ``keys`` are paths by purpose; ``wallet`` is None where there is a
-    key for the built-in one; ``listen`` is the holder's address, None for the writer, who dials."""
+    key for the built-in one; ``listen`` is the holder's address, None for the writer, who dials;
+    ``prover`` is the socket of a process that runs the machine, None where this one does."""
 
     role: Role
     folder: Path
@@ -123,6 +126,7 @@ class PartyConfig:
     depth: int
     close: Closing
     wallet: ExternalWallet | None
+    prover: Path | None = None
 
     def roster(self, identity: bytes) -> dict[int, Peer]:
         """Both parties by their addresses; ``identity`` is this one's x-only key. ConfigError if
@@ -132,10 +136,14 @@ class PartyConfig:
         return {ADDRESSES[self.role]: Peer(identity), ADDRESSES[self.role.other]: self.peer}
 
     def policy(self, script: bytes) -> Policy:
-        """What the party, which is paid to ``script``, agrees to: this contract and no other."""
+        """What the party, which is paid to ``script``, agrees to: this contract and no other,
+        however far away it ends; blocks of a test network take a second."""
         return Policy(
             script=script,
-            limits=Limits(contracts=frozenset({(self.claim, self.terms)})),
+            limits=Limits(
+                contracts=frozenset({(self.claim, self.terms)}),
+                expiry_blocks=(0, LOCKTIME_THRESHOLD),
+            ),
             depth=self.depth,
             close=self.close.cooperate,
             claims=self.close.claims,
@@ -193,6 +201,7 @@ def _party(file: _PartyFile, folder: Path, oracles: OracleNetwork) -> PartyConfi
         depth=file.party.depth,
         close=file.close,
         wallet=_wallet(file, folder, network),
+        prover=None if file.party.prover is None else folder / file.party.prover,
     )
 
 

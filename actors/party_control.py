@@ -16,9 +16,11 @@ from protocol.errors import EncodingError, TermsError
 from protocol.oracle.exercise import ExerciseNotice, notice_message
 from protocol.oracle.expiry import ExpiryCertificate
 from protocol.settlement.claim import claim_of
+from protocol.settlement.contract_file import ContractFile
 from protocol.settlement.dispute.story import story_of
 from protocol.settlement.disputing import Dispute
 from protocol.settlement.policy import Close
+from protocol.settlement.record import Known
 from protocol.settlement.terms import ContractTerms, contract_id, template_hash
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class PartyControl:
             "at": self.at,
             "transactions": self.transactions,
             "dispute": self.dispute,
+            "contract_file": self.contract_file,
             "exercise": self.exercise,
             "settle": self.settle,
             "close": self.close,
@@ -55,6 +58,7 @@ class PartyControl:
             "height": program.height,
             "stage": party.stage.value,
             "outcome": party.outcome,
+            "certified": certified_fields(terms, party.facts.known),
             "dispute": dispute_fields(party.dispute),
             "over": party.over,
             "contract": contract_id(terms).hex() if terms else None,
@@ -84,6 +88,14 @@ class PartyControl:
             return None
         found = await self._program.ask(lambda: dispute_report(story_of(graph, chain)))
         return None if found is None else asdict(found)
+
+    async def contract_file(self) -> str:
+        """A watcher's file of the contract in hex, as `contract export` writes it: no secret in it.
+        TermsError before both sides have signed everything."""
+        program = self._program
+        folder, facts = program.folder, program.party.facts
+        file = ContractFile.of(program.config.role, folder.keys, facts, folder.guard.get)
+        return file.public().encode().hex()
 
     async def exercise(self, round_id: int) -> dict[str, str]:
         """The holder's signed notice (EXN1) that it exercises its American option in this round of
@@ -133,6 +145,16 @@ class PartyControl:
         if terms is None:
             raise TermsError("there is no contract yet: wait until both sides have agreed")
         return terms
+
+
+def certified_fields(terms: ContractTerms | None, known: Known | None) -> dict[str, Any] | None:
+    """What the oracles have certified for the contract, and what that gives the holder; None while
+    this party has not been told."""
+    if terms is None or known is None:
+        return None
+    expiry, claim = known.certificate.expiry, terms.claim
+    payout_sats = claim.payout_sats(claim.units(expiry))
+    return {"round": expiry.end_round, "price_e8": expiry.price_e8, "payout_sats": payout_sats}
 
 
 def dispute_fields(dispute: Dispute | None) -> dict[str, Any] | None:

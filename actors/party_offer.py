@@ -1,6 +1,6 @@
 """[terms] of a party's file: a contract in a person's units, and what it is to the protocol."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -28,7 +28,8 @@ class Offer(Table, frozen=True):
 
     ``rounds`` of the oracles count, up to and including that of expiry: an American option can be
     exercised in them, a barrier is watched over them. The last ``twap_rounds`` of them are averaged
-    for the price that settles; 0 takes the price of the round of expiry.
+    for the price that settles; 0 takes the price of the round of expiry. Where that round is
+    missing, the first one within ``grace_s`` seconds behind it stands in.
     """
 
     instrument: Annotated[str, Meta(min_length=1)]
@@ -40,6 +41,7 @@ class Offer(Table, frozen=True):
     refund_height: Number
     rounds: Annotated[int, Meta(ge=1, le=2**32 - 1)] = 1
     twap_rounds: U16 = 0
+    grace_s: Annotated[int, Meta(ge=600, le=10**7)] = 600
     payout_bits: U16 = PAYOUT_BITS
     claim_fee_sats: Amount = 0
     feerate_sat_vb: Number = 2
@@ -58,7 +60,7 @@ class Offer(Table, frozen=True):
         if instrument.underlying != feed.symbol.split("/")[0]:
             raise ConfigError(f"instrument {self.instrument}: the feed is {feed.symbol}")
         expiry = oracles.round_at(instrument.expiry_ms)
-        return ClaimTerms.of_instrument(
+        claim = ClaimTerms.of_instrument(
             instrument,
             oracles,
             feed.feed_id,
@@ -68,6 +70,7 @@ class Offer(Table, frozen=True):
             twap_rounds=self.twap_rounds,
             payout_bits=self.payout_bits,
         )
+        return replace(claim, grace_rounds=-(-1000 * self.grace_s // oracles.interval_ms))
 
     @property
     def chain(self) -> ChainTerms:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from actors.history_export import price_text
+from actors.json_text import json_object
 from actors.network import load_network
 from protocol.errors import ConfigError, EncodingError, ProtocolError
 from protocol.oracle import batch as bat
@@ -69,8 +70,8 @@ def verify(
     depth: Annotated[int, typer.Option(min=0, help="Blocks that must hold the anchor.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Check a price, batch or expiry certificate, or evidence, against its oracle configuration;
-    the exit code says it too.
+    """Check a price, batch or expiry certificate, or evidence, against its oracle configuration; or
+    a DLC announcement, and its attestation with it; the exit code says it too.
 
     Without --config the configuration in the file counts: compare its digest with one you trust.
 
@@ -98,6 +99,11 @@ def verify(
 
 def judge(data: bytes, trusted: OracleConfig | None) -> Verdict:
     """The verdict on the bytes of a file. ``trusted`` goes before a configuration in the file."""
+    # Not at the top: it uses what is here.
+    from actors.verify_dlc import judge_dlc
+
+    if (verdict := judge_dlc(data)) is not None:
+        return verdict
     kind = "unknown"
     try:
         kind, config, message = parse(data)
@@ -140,7 +146,7 @@ def parse(data: bytes) -> tuple[str, bytes | None, bytes]:
     if not text.startswith("{"):
         message = from_hex("file", text)
         return _kind_of(message), None, message
-    record = _object(text)
+    record = json_object(text)
     config = from_hex("config", record["config"]) if "config" in record else None
     found = [key for key in (*_JUDGES, "data") if key in record]
     if len(found) != 1:
@@ -154,23 +160,6 @@ def parse(data: bytes) -> tuple[str, bytes | None, bytes]:
     if not isinstance(said, str) or said not in _JUDGES:
         raise EncodingError(f"kind {str(said)[:40]!r}: write one of {', '.join(_JUDGES)}")
     return said, config, message
-
-
-def _object(text: str) -> dict[str, Any]:
-    def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) != len(pairs):
-            raise EncodingError("JSON: a key is there twice, which of them counts?")
-        return dict(pairs)
-
-    try:
-        record = json.loads(text, object_pairs_hook=without_repetition)
-    except EncodingError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise EncodingError(f"no JSON ({str(error)[:80]})") from None
-    if not isinstance(record, dict):
-        raise EncodingError("JSON: an object is needed")
-    return record
 
 
 def from_hex(name: str, text: object) -> bytes:

@@ -6,6 +6,7 @@
     ├── QuorumError         no certificate: too few, too different or inconsistent observations
     ├── GuardError          the sign guard refuses: this round was signed, or its disk is not ours
     ├── PriceError          no valid price from the venues at this moment
+    ├── RejectError         an operation that a rule of the pool refuses (protocol.pool.reject)
     ├── TermsError          contract terms that cannot be honoured
     ├── DisputeError        a move that the game does not allow
     ├── ScriptError         a script, address or transaction that cannot be built

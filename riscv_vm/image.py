@@ -154,16 +154,28 @@ def with_terms(image: ProgramImage, terms: bytes) -> ProgramImage:
 
     ImageError if the program has no such symbol or the page is too small.
     """
+    symbol = _terms_symbol(image)
+    size = symbol.size or TERMS_BYTES
+    if len(terms) > size:
+        raise ImageError(f"the terms have {len(terms)} bytes; the program's page has {size}")
+    return image.with_data(symbol.address, terms.ljust(symbol.size, b"\0"))
+
+
+def terms_of(image: ProgramImage) -> bytes:
+    """The whole page at symbol ``terms``; ImageError if the program has no such symbol."""
+    symbol = _terms_symbol(image)
+    page = range(symbol.address, symbol.address + (symbol.size or TERMS_BYTES), 4)
+    return b"".join((image.initial_word(at) or 0).to_bytes(4, "little") for at in page)
+
+
+def _terms_symbol(image: ProgramImage) -> Symbol:
     symbol = image.symbols.get(TERMS_SYMBOL)
     if symbol is None:
         raise ImageError(
             f"the program has no symbol `{TERMS_SYMBOL}`: link it with a page of that name and do"
             " not strip the symbol, or run it without terms"
         )
-    size = symbol.size or TERMS_BYTES
-    if len(terms) > size:
-        raise ImageError(f"the terms have {len(terms)} bytes; the program's page has {size}")
-    return image.with_data(symbol.address, terms.ljust(symbol.size, b"\0"))
+    return symbol
 
 
 def input_region(data: bytes) -> bytes:

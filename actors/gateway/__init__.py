@@ -8,6 +8,8 @@ models      what goes in and out, for OpenAPI and for checking what comes in
 views       what goes out: JSON of the market's values
 prices      routes: instruments, quotes, index, certificates
 contracts   routes: contracts, exercise, disputes
+pool        routes: the pool, positions, orders, operations; pool_models what they take and give
+dlc         routes: announcements and attestations for discreet log contracts
 status      routes: nodes, health, metrics
 stream      channels: their state, snapshots and changes
 socket      one client of ``/v1/stream``

@@ -9,12 +9,13 @@ from fastapi.routing import APIRoute
 from starlette.responses import FileResponse
 from starlette.types import ASGIApp
 
-from actors.gateway import contracts, models, prices, problems, status
+from actors.gateway import contracts, dlc, models, pool, prices, problems, status
 from actors.gateway.guard import Guard
 from actors.gateway.meters import ApiMeters
 from actors.gateway.socket import Connection
 from actors.gateway.stream import CHANNELS, Stream
 from actors.market import Market
+from actors.pool_desk import PoolDesk
 
 STATIC: Final = Path(__file__).with_name("static")
 CLIENTS_MAX: Final = 1_000
@@ -32,7 +33,8 @@ _HEADERS: Final = {
     "cache-control": "no-cache",
 }
 
-ABOUT: Final = f"""Options on bitcoin at prices that independent oracles sign, settled on Bitcoin.
+ABOUT: Final = f"""Options on bitcoin at prices that independent oracles sign, settled on Bitcoin;
+and a pool of one stablecoin in which many tokens are traded at the same prices.
 
 Money is integer satoshis or a decimal string of dollars, times are integer milliseconds since 1970.
 Every error is a problem document (RFC 9457). Commands take an `Idempotency-Key`.
@@ -40,8 +42,9 @@ Every error is a problem document (RFC 9457). Commands take an `Idempotency-Key`
 `/v1/stream` is a WebSocket with Deribit's subscribe envelope. Channels: {CHANNELS}."""
 
 
-def create_app(market: Market, static: Path = STATIC) -> ASGIApp:
-    """The gateway of a market that is running; ``static`` holds the dashboard."""
+def create_app(market: Market, static: Path = STATIC, pool_desk: PoolDesk | None = None) -> ASGIApp:
+    """The gateway of a market, and of a pool if there is one, that are running; ``static`` holds
+    the dashboard."""
     app = FastAPI(
         title="oracle-vm",
         version="1",
@@ -49,14 +52,14 @@ def create_app(market: Market, static: Path = STATIC) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
     )
-    parts = (prices.router, contracts.router, status.router)
+    parts = (prices.router, contracts.router, pool.router, dlc.router, status.router)
     for part in parts:
         app.include_router(part)
     problems.install(app)
     paths = {route.path for part in parts for route in part.routes if isinstance(route, APIRoute)}
     meters = ApiMeters(market, sorted(paths))
-    app.state.market, app.state.meters = market, meters
-    stream = Stream(market)
+    app.state.market, app.state.meters, app.state.pool = market, meters, pool_desk
+    stream = Stream(market, pool_desk)
 
     @app.websocket("/v1/stream")
     async def connect(socket: WebSocket) -> None:

@@ -124,7 +124,7 @@ class Priced(Greeks):
 
 class Quote(Priced):
     """``premium_sats`` is what the writer asks for ``quantity_sats``, its markup included; a put's
-    cap at its collateral is taken off."""
+    cap at its collateral is taken off. Behind ``orders_until_ms`` it is not sold."""
 
     quantity_sats: Count
     collateral_sats: Count
@@ -132,6 +132,7 @@ class Quote(Priced):
     round: Count
     index_usd: Dollars
     at_ms: Ms
+    orders_until_ms: Ms
     expiry_ms: Ms
 
 
@@ -233,6 +234,15 @@ class Margin(Model):
     cap_usd: Dollars | None
 
 
+class Settlement(Model):
+    """What the oracles certified for a contract: the price, its round, and what that gives the
+    holder. Who gets what is decided by the transactions."""
+
+    round: Count
+    price_usd: Dollars
+    payout_sats: Count
+
+
 class Contract(Model):
     """``id`` is this market's number, ``contract_id`` the parties', once they have agreed."""
 
@@ -251,6 +261,7 @@ class Contract(Model):
     contract_id: Hex
     exercise_round: Count | None
     knocked_round: Count | None
+    settlement: Settlement | None
 
 
 class Marked(Contract):
@@ -325,6 +336,18 @@ class Nodes(Model):
     """Empty where certificates are read from a history alone."""
 
     nodes: list[Node]
+
+
+class Status(Model):
+    """``clock`` is `system-clock`, or `simulated-clock`: real time plus ``clock_offset_ms``, in all
+    programs of this network. ``custody`` as in `/v1/contracts`."""
+
+    clock: str
+    now_ms: Ms
+    clock_offset_ms: int
+    oracles: Count
+    quorum: Count
+    custody: Literal["owners", "desk"] | None
 
 
 class Health(Model):

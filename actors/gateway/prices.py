@@ -112,7 +112,7 @@ async def one_quote(request: Request, asked: Annotated[models.QuoteIn, Query()])
     quantity = Sats(asked.quantity_sats)
     collateral = Sats(asked.collateral_sats or asked.quantity_sats)
     premium = market.premium(quoted, quantity, collateral, conditions)
-    return reply(views.quote(quoted, conditions, quantity, collateral, premium))
+    return reply(views.quote(quoted, conditions, quantity, collateral, premium, market.closing_ms))
 
 
 @router.post(
@@ -133,7 +133,7 @@ async def many_quotes(request: Request, asks: models.Asks) -> Response:
         )
 
     def priced() -> bytes:
-        rows = _rows(asks, named, conditions, market.config.pricing.markup_bps)
+        rows = _rows(asks, named, conditions, market)
         return msgspec.json.encode({**views.moment(conditions), "quotes": rows})
 
     is_short = len(named) <= IN_LOOP and not any(map(is_slow, named))
@@ -190,7 +190,7 @@ def _conditions(market: Market, vol: float | None) -> Conditions:
 
 
 def _rows(
-    asks: models.Asks, named: Sequence[Instrument], conditions: Conditions, markup_bps: int
+    asks: models.Asks, named: Sequence[Instrument], conditions: Conditions, market: Market
 ) -> list[views.Json]:
     """``models.Quote`` of every row; what caps the puts is priced in rows too."""
     amounts = [
@@ -200,12 +200,12 @@ def _rows(
     lower = [put_below(row, *amount) for row, amount in zip(named, amounts, strict=True)]
     priced = iter(Columns.of([row for row in lower if row is not None]).quotes(conditions))
     below = [0.0 if row is None else next(priced).greeks.price for row in lower]
-    found = []
+    markup_bps, found = market.config.pricing.markup_bps, []
     for quoted, cap, amount in zip(
         Columns.of(named).quotes(conditions), below, amounts, strict=True
     ):
         premium = with_markup(quoted, cap, *amount, conditions, markup_bps)
-        found.append(views.quote(quoted, conditions, *amount, premium))
+        found.append(views.quote(quoted, conditions, *amount, premium, market.closing_ms))
     return found
 
 

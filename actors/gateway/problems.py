@@ -15,6 +15,7 @@ from protocol.errors import (
     GuardError,
     PriceError,
     ProtocolError,
+    SignatureError,
     TermsError,
 )
 
@@ -34,6 +35,7 @@ NAMES: Final[Mapping[str, int]] = {
     "wrong-host": 421,
     "no-price": 503,
     "no-desk": 503,
+    "no-pool": 503,
     "no-storage": 503,
     "busy": 503,
     "fault": 500,
@@ -72,6 +74,7 @@ def problem_of(error: ProtocolError) -> Problem:
         PriceError: "no-price",
         ConfigError: "no-desk",
         GuardError: "no-storage",
+        SignatureError: "refused",
     }
     return Problem(names.get(type(error), "busy"), str(error))
 

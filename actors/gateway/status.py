@@ -17,6 +17,12 @@ async def nodes(request: Request) -> Response:
     return reply({"nodes": [views.node(node) for node in market_of(request).nodes]})
 
 
+@router.get("/v1/status", summary="Clock and network", response_model=models.Status)
+async def status(request: Request) -> Response:
+    """What time it is here. On a simulated clock everything else here is of that time, too."""
+    return reply(views.status(market_of(request)))
+
+
 @router.get("/healthz", summary="The process lives", response_model=models.Health)
 async def healthz() -> Response:
     """Always, if it answers at all."""

@@ -6,6 +6,7 @@
     contracts               all contracts with their margin
     dispute.ID              the dispute of a contract
     nodes                   the oracle network as it is heard here
+    pool, pool.details      the pool as people read it, and everything of its newest state
 
 A client gets a snapshot, then changes: merge patches (RFC 7396) with a number that grows by one, so
 that a gap is seen. A client that reads too slowly misses no number: what waits for it is thrown
@@ -21,13 +22,17 @@ import msgspec
 
 from actors.gateway import views
 from actors.market import Change, Market
+from actors.pool_desk import PoolDesk
 from protocol.errors import EncodingError, PriceError, ProtocolError
 from protocol.options.instrument import Instrument, parse_instrument
 from protocol.options.sheet import UNDERLYING, is_slow, quote
 
 WAITING: Final = 8
 """Messages that wait for one client on one channel; more are replaced by a snapshot."""
-CHANNELS: Final = "index.ASSET, ticker.INSTRUMENT, chain.ASSET.EXPIRY, contracts, dispute.ID, nodes"
+CHANNELS: Final = (
+    "index.ASSET, ticker.INSTRUMENT, chain.ASSET.EXPIRY, contracts, dispute.ID, nodes, pool,"
+    " pool.details"
+)
 
 _CHAIN: Final = re.compile(rf"chain\.{UNDERLYING}\.([0-9]{{2}}[A-Z]{{3}}[0-9]{{2}})", re.ASCII)
 
@@ -123,10 +128,13 @@ class Channel:
 class Stream:
     """All channels that somebody listens to."""
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, pool: PoolDesk | None = None) -> None:
         self._market = market
+        self._pool = pool
         self._channels: dict[str, Channel] = {}
         market.changed.append(self._changed)
+        if pool is not None:
+            pool.changed.append(lambda: self._changed(Change.POOL))
 
     @property
     def channels(self) -> int:
@@ -159,7 +167,7 @@ class Stream:
 
     def _open(self, name: str) -> Channel:
         kind, _, rest = name.partition(".")
-        price, both = frozenset({Change.PRICE}), frozenset(Change)
+        price, both = frozenset({Change.PRICE}), frozenset({Change.PRICE, Change.CONTRACT})
         market = self._market
         if kind == "index" and f"{rest}/USD" in {f.symbol for f in market.config.network.feeds}:
             return Channel(name, price, lambda: self._index(rest))
@@ -175,6 +183,11 @@ class Stream:
             return Channel(name, contracts, lambda: self._dispute(int(rest)))
         if name == "nodes":
             return Channel(name, price, self._nodes)
+        pool = self._pool
+        if pool is not None and name == "pool":
+            return Channel(name, frozenset({Change.POOL}), lambda: pool.state)
+        if pool is not None and name == "pool.details":
+            return Channel(name, frozenset({Change.POOL}), lambda: pool.details)
         raise EncodingError(f"channel {name[:80]!r}: there is none; write {CHANNELS}")
 
     def _index(self, asset: str) -> Json:

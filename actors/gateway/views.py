@@ -9,7 +9,7 @@ from actors.history_export import price_text
 from actors.market import Index, Market
 from actors.market_desk import Dispute
 from actors.market_source import NodeState
-from protocol.options.book import Contract
+from protocol.options.book import Contract, Settlement
 from protocol.options.instrument import MONTHS, Instrument, KnockOut
 from protocol.options.margin import Margin
 from protocol.options.sheet import Conditions, Quote
@@ -49,6 +49,7 @@ def quote(
     quantity_sats: Sats,
     collateral_sats: Sats,
     premium_sats: Sats,
+    closing_ms: int,
 ) -> Json:
     """``models.Quote``."""
     return {
@@ -57,6 +58,7 @@ def quote(
         "collateral_sats": collateral_sats,
         "premium_sats": premium_sats,
         **moment(conditions),
+        "orders_until_ms": quoted.instrument.expiry_ms - closing_ms,
         "expiry_ms": quoted.instrument.expiry_ms,
     }
 
@@ -178,6 +180,16 @@ def contract(found: Contract) -> Json:
         "contract_id": found.contract_id,
         "exercise_round": found.exercise_round,
         "knocked_round": found.knocked_round,
+        "settlement": None if found.settlement is None else settlement(found.settlement),
+    }
+
+
+def settlement(found: Settlement) -> Json:
+    """``models.Settlement``."""
+    return {
+        "round": found.round,
+        "price_usd": price_text(found.price_e8),
+        "payout_sats": found.payout_sats,
     }
 
 
@@ -194,6 +206,19 @@ def dispute(number: int, found: Dispute) -> Json:
         **fields,
         "digits": list(found.digits),
         "transactions": list(found.transactions),
+    }
+
+
+def status(market: Market) -> Json:
+    """``models.Status``."""
+    network = market.config.network
+    return {
+        "clock": market.clock.name,
+        "now_ms": market.now_ms(),
+        "clock_offset_ms": network.clock_offset_ms,
+        "oracles": len(network.config.oracles),
+        "quorum": network.config.quorum,
+        "custody": None if market.desk is None else market.desk.custody,
     }
 
 

@@ -11,6 +11,6 @@ status     where everything stands, asked over the programs' own sockets
 show       that for a person
 tail       the programs' logs as one, readable
 commands   up, status, logs, down, faucet, mine
-miner      mines a block every few seconds; at first, coins for both parties
+moment     when the simulated clock of a folder is to stand
 child      what a program runs in: its process file first, then the command line
 """

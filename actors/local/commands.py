@@ -2,12 +2,11 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,19 +14,20 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from actors.chain_commands import FAUCET
 from actors.chain_commands import faucet as pay
 from actors.chain_commands import mine as mine_blocks
+from actors.clock import SystemClock
 from actors.config import CHAIN_SOCKET, Wallet, chain_network, open_chain
 from actors.keyfile import load_key
 from actors.local import show, tail
 from actors.local.keeper import STOP_S, end, keep, last_lines
-from actors.local.miner import endow, mine_until, scripts_of
+from actors.local.moment import offset_ms
 from actors.local.place import BLOCK_S, Place
 from actors.local.process import claim, living
 from actors.local.programs import KEEPER
 from actors.local.state import KeeperState
 from actors.local.status import get, look
+from actors.network_files import set_clock
 from actors.party_commands import RoleName
 from actors.terminal import Announcer
 from protocol.bitcoin.address import encode_address
@@ -37,6 +37,9 @@ DEFAULT: Final = Path(".oracle-vm")
 DOWN_S: Final = 10 * STOP_S
 WATCH_S: Final = 1.0
 POLL_S: Final = 0.1
+ORACLES: Final = 3
+READING_MS: Final = 60_000
+"""What a person may take to order what `up` proposes."""
 
 DirOption = Annotated[Path, typer.Option("--dir", help="The folder of `oracle-vm up`.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object.")]
@@ -53,11 +56,24 @@ def up(
     block_s: Annotated[
         int | None, typer.Option("--block-s", min=1, max=3600, help="Between blocks; likewise.")
     ] = None,
+    oracles: Annotated[
+        int | None,
+        typer.Option(min=3, max=8, help="How many; a new folder only. Of 4 one may be down."),
+    ] = None,
+    clock: Annotated[
+        str | None,
+        typer.Option(help="A simulated clock for all: now it is TIME, as 2026-12-27T06:55:00Z."),
+    ] = None,
+    before_expiry: Annotated[
+        float | None,
+        typer.Option(min=0, help="The same, so many minutes before the next 08:00 UTC."),
+    ] = None,
     foreground: Annotated[bool, typer.Option(help="Stay; Ctrl-C ends everything.")] = False,
 ) -> None:
-    """Start everything on this machine and print where it is: venues, oracles, aggregator, Bitcoin
-    node, miner, market and gateway. Keys and files are made the first time."""
-    place = _place(folder, live, port, block_s)
+    """Start everything on this machine and print where it is: venues, Bitcoin node and miner,
+    prover, oracles, aggregator, market and gateway. Keys and files are made the first time."""
+    new = Wanted(live=live, port=port, block_s=block_s, oracles=oracles)
+    place = _place(folder, new, clock, before_expiry)
     if living(place.process(KEEPER)) is not None:
         if (phase := look(place)["phase"]) != "up":
             raise ConfigError(
@@ -152,44 +168,73 @@ def faucet(
 def mine(
     count: Annotated[int, typer.Argument(metavar="N", min=1, max=10_000)] = 1,
     folder: DirOption = DEFAULT,
-    every: Annotated[
-        float | None,
-        typer.Option(
-            min=0.1,
-            help="Instead, until ended: coins for both parties, then a block every SECONDS.",
-        ),
-    ] = None,
 ) -> None:
-    """Mine N blocks; the first holds the mempool."""
-    place = Place.load(folder)
-    if every is None:
-        mine_blocks(count, folder=place.chain)
-        return
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    with open_chain(place.chain / CHAIN_SOCKET, "socket") as chain:
-        endow(chain, scripts_of(place, FAUCET, chain))
-        mine_until(stopping, chain, every)
+    """Mine N blocks now; the first holds the mempool."""
+    mine_blocks(count, folder=Place.load(folder).chain)
 
 
-def _place(folder: Path, live: bool, port: int | None, block_s: int | None) -> Place:
-    """The folder, made if there is none. ConfigError if it was made otherwise than is asked."""
-    if not (folder / "up.toml").exists():
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line asks of a new folder, and expects of one that is there."""
+
+    live: bool
+    port: int | None
+    block_s: int | None
+    oracles: int | None
+
+    def require(self, place: Place) -> None:
+        """ConfigError if the folder was made otherwise."""
+        other = {
+            "--live": self.live and place.simulators is not None,
+            "--port": self.port not in (None, place.api),
+            "--block-s": self.block_s not in (None, place.block_s),
+            "--oracles": self.oracles not in (None, len(place.oracles)),
+        }
+        for option in (option for option, differs in other.items() if differs):
+            raise ConfigError(
+                f"{option}: {place.folder} was made otherwise, and stays so; name a new --dir"
+            )
+
+
+def _place(
+    folder: Path, wanted: Wanted, clock: str | None, before_expiry_min: float | None
+) -> Place:
+    """The folder, made if there is none, with its clock where it is to stand."""
+    is_new = not (folder / "up.toml").exists()
+    now = SystemClock() if is_new else Place.load(folder).clock
+    moved_ms = offset_ms(clock, before_expiry_min, now)
+    if is_new:
         from actors.local.files import create  # takes the market, which is compiled
 
-        return create(folder, live=live, port=port, block_s=block_s or BLOCK_S)
-    place = Place.load(folder)
-    other = {
-        "--live": live and place.simulators is not None,
-        "--port": port not in (None, place.api),
-        "--block-s": block_s not in (None, place.block_s),
-    }
-    for option in (option for option, differs in other.items() if differs):
-        raise ConfigError(
-            f"{option}: {folder} was made otherwise; name a new --dir, or see {folder / 'up.toml'}"
+        if wanted.live and moved_ms is not None:
+            raise ConfigError("--live: the exchanges have real time, there is no other clock")
+        return create(
+            folder,
+            live=wanted.live,
+            port=wanted.port,
+            block_s=wanted.block_s or BLOCK_S,
+            oracles=wanted.oracles or ORACLES,
+            clock_offset_ms=moved_ms or 0,
         )
-    return place
+    place = Place.load(folder)
+    wanted.require(place)
+    return place if moved_ms is None else _moved(place, moved_ms)
+
+
+def _moved(place: Place, moved_ms: int) -> Place:
+    """The folder with its clock moved on. ConfigError while it runs, or for a time that was."""
+    if place.simulators is None:
+        raise ConfigError(f"--clock: {place.folder} hears live exchanges, they have real time")
+    if look(place)["phase"] != "down":
+        raise ConfigError(f"--clock: {place.folder} runs; `oracle-vm down` first")
+    if moved_ms < place.clock_offset_ms:
+        now = show.utc(place.clock.now_ms())
+        raise ConfigError(
+            f"--clock: it is {now} there, and never earlier again: oracles do not sign twice for a"
+            " round; name a later time or a new --dir"
+        )
+    set_clock(place.network, moved_ms)
+    return Place.load(place.folder)
 
 
 def _start_keeper(place: Place) -> None:
@@ -228,11 +273,15 @@ def _welcome(place: Place) -> None:
 
 
 def _quote(place: Place) -> dict[str, Any] | None:
-    """Of a call at the money that expires soon; None if the gateway gives none."""
+    """Of a call at the money: the first expiry for which it can be ordered in peace. None if the
+    gateway gives none."""
     code, body = get(place, "/v1/instruments")
-    if code == 200:
-        listed = json.loads(body)
-        strike = round(float(listed["index_usd"]), -3)
-        expiry = listed["expiries"][:2][-1]  # the first may be too near to be funded
+    if code != 200:
+        return None
+    listed = json.loads(body)
+    strike = round(float(listed["index_usd"]), -3)
+    for expiry in listed["expiries"][:2]:
         code, body = get(place, f"/v1/quote?instrument=BTC-{expiry}-{strike:.0f}-C")
-    return dict(json.loads(body)) if code == 200 else None
+        if code == 200 and json.loads(body)["orders_until_ms"] - place.clock.now_ms() > READING_MS:
+            return dict(json.loads(body))
+    return None

@@ -6,14 +6,15 @@ from typing import Annotated, Final, Literal, Self
 
 from msgspec import Meta
 
-from actors.network import Table, decode
-from actors.network_files import NAMES
+from actors.clock import Clock, clock_at
+from actors.network import Table, decode, load_network
 from protocol.errors import ConfigError
 
-ORACLES: Final = NAMES[:3]
 BLOCK_S: Final = 5
 SEED: Final = 1
 """Of the simulated prices."""
+
+NETWORK: Final = Path("network") / "network.toml"
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
@@ -32,12 +33,15 @@ class _File(Table, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Place:
     """A folder of ``oracle-vm up``. ``api`` is the gateway's port, ``simulators`` the first of the
-    three of the simulated venues, None where the venues are live."""
+    three of the simulated venues, None where the venues are live; ``oracles`` are names, and all
+    clocks add ``clock_offset_ms`` to real time, as the network's file says."""
 
     folder: Path
     api: int
     block_s: int
     simulators: int | None
+    oracles: tuple[str, ...]
+    clock_offset_ms: int
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -48,7 +52,25 @@ class Place:
         up = decode(file, _File).up
         if (up.venues == "simulated") != (up.simulators is not None):
             raise ConfigError(f"{file}: [up] simulators: simulated venues need it, no others do")
-        return cls(folder.absolute(), up.api, up.block_s, up.simulators)
+        network = load_network(folder / NETWORK)
+        offset_ms = network.clock_offset_ms
+        if offset_ms and up.simulators is None:
+            raise ConfigError(
+                f"{folder / NETWORK}: [network] clock_offset_ms: live venues have real time, remove"
+                " it"
+            )
+        names = network.names
+        return cls(folder.absolute(), up.api, up.block_s, up.simulators, names, offset_ms)
+
+    @property
+    def clock(self) -> Clock:
+        """What every program here reads the time from."""
+        return clock_at(self.clock_offset_ms)
+
+    @property
+    def network(self) -> Path:
+        """The oracles' network file."""
+        return self.folder / NETWORK
 
     @property
     def url(self) -> str:

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.local.place import ORACLES, SEED, Place
+from actors.local.place import SEED, Place
 from actors.network import AGGREGATOR_NAME
 
 KEEPER = "up"
 """The keeper's own name, for its process file and its log."""
+COORDINATOR = "coordinator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,17 @@ def programs_of(place: Place) -> Sequence[Program]:
 
 
 def _commands(place: Place) -> Iterator[tuple[str, tuple[str, ...]]]:
-    network, chain = place.folder / "network", str(place.chain)
     if place.simulators is not None:
         ports = ("--port", str(place.simulators), "--seed", str(SEED))
-        yield "venues", ("feeds", "simulate", *ports)
-    yield "chain", ("chain", "serve", "--dir", chain)
-    for name in ORACLES:
-        yield name, ("oracle", "run", "--config", str(network / f"{name}.toml"))
-    config = str(network / f"{AGGREGATOR_NAME}.toml")
-    yield AGGREGATOR_NAME, ("aggregator", "run", "--config", config)
-    folder, pace = str(place.folder), str(place.block_s)
-    yield "miner", ("mine", "--dir", folder, "--every", pace)
-    yield "api", ("api", "run", "--config", str(place.folder / "api.toml"))
+        yield "venues", ("feeds", "simulate", *ports, "--network", str(place.network))
+    yield COORDINATOR, _run(COORDINATOR, place.folder / f"{COORDINATOR}.toml")
+    yield "prover", _run("prover", place.folder / "prover.toml")
+    nodes = place.network.parent
+    for name in place.oracles:
+        yield name, _run("oracle", nodes / f"{name}.toml")
+    yield AGGREGATOR_NAME, _run("aggregator", nodes / f"{AGGREGATOR_NAME}.toml")
+    yield "api", _run("api", place.folder / "api.toml")
+
+
+def _run(command: str, config: Path) -> tuple[str, ...]:
+    return command, "run", "--config", str(config)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from rich import box
@@ -40,11 +40,21 @@ def head(found: Found) -> Iterator[str]:
         "down": ": `oracle-vm up` starts everything",
     }
     yield f"{found['folder']} is {found['phase']}" + remedy.get(found["phase"], "")
+    clock = found["clock"]
+    if clock["offset_ms"]:
+        ahead = timedelta(seconds=abs(clock["offset_ms"]) // 1000)
+        side = "ahead of" if clock["offset_ms"] > 0 else "behind"
+        yield f"{clock['name']}: {utc(clock['now_ms'])}, {ahead} {side} real time"
     price = found["price_usd"]
     certified = "no certified price" if price is None else f"BTC ${price} in round {found['round']}"
     height = "no chain" if found["height"] is None else f"block {found['height']:,}"
     stages = ", ".join(f"{count} {stage}" for stage, count in found["contracts"].items())
     yield f"{certified}; {height}; contracts: {stages or 'none'}; disputes: {found['disputes']}"
+
+
+def utc(now_ms: int) -> str:
+    """A moment for a person."""
+    return f"{datetime.fromtimestamp(now_ms // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def faults(found: Found) -> Iterator[str]:
@@ -79,6 +89,7 @@ def next_steps(url: str, quote: Found | None, option: str) -> Iterator[str]:
         yield f"curl {url}/v1/contracts -H 'content-type: application/json' \\"
         yield f"  -H 'Idempotency-Key: first' -d '{json.dumps(order)}'"
         yield f"curl {url}/v1/contracts/1"
+    yield f"curl {url}/v1/pool"
     for command in ("status --watch", "logs -f", "faucet --role holder", "mine 3", "down"):
         yield f"oracle-vm {command} {option}".rstrip()
 

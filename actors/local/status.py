@@ -10,16 +10,18 @@ from typing import Any, Final
 
 from actors.config import CHAIN_SOCKET, open_chain, serves
 from actors.control import call
-from actors.local.miner import ENDOWED_HEIGHT
-from actors.local.place import ORACLES, Place
+from actors.local.place import Place
 from actors.local.process import living
 from actors.local.programs import KEEPER, programs_of
 from actors.local.state import KeeperState
+from actors.miner import endowed_height
 from actors.network import AGGREGATOR_NAME
 from protocol.errors import ChainError, ConfigError, ProtocolError
 
 ASK_S: Final = 20.0
 POLL_S: Final = 0.2
+ENDOWED_HEIGHT: Final = endowed_height(3)
+"""Where holder, writer and faucet have coins that may be spent."""
 
 Answer = dict[str, Any]
 
@@ -44,9 +46,16 @@ def look(place: Place) -> Answer:
         "fault": "" if said is None or phase == "down" else said.fault,
         "keeper": None if keeper is None else keeper.pid,
         "url": place.url,
+        "clock": clock_of(place),
         "programs": rows,
     }
     return found | _market(place) | {"height": height_of(place)}
+
+
+def clock_of(place: Place) -> Answer:
+    """Which clock everything there runs on, what it shows, and how far it is ahead of real time."""
+    clock = place.clock
+    return {"name": clock.name, "now_ms": clock.now_ms(), "offset_ms": place.clock_offset_ms}
 
 
 def get(place: Place, path: str) -> tuple[int, bytes]:
@@ -101,7 +110,7 @@ def _program(place: Place, name: str, said: KeeperState | None, is_kept: bool) -
         "restarts": 0 if own is None else own.restarts,
         "fault": own.fault if own is not None and state in ("restarting", "failed") else "",
     }
-    if name in (*ORACLES, AGGREGATOR_NAME):
+    if name in (*place.oracles, AGGREGATOR_NAME):
         row |= {"round": None, "metrics": None}
         with suppress(ProtocolError):  # it does not answer yet, or any more
             status = asyncio.run(call(place.node(name), "status", ASK_S))

@@ -43,7 +43,7 @@ class Log:
         for line in whole.decode(errors="replace").splitlines():
             record = parse(line)
             at = str(record.get("time", at))
-            found.append((at, f"{at[11:23] or '-':12}  {self.name:10}  {text(record)}"))
+            found.append((at, f"{at[11:23] or '-':12}  {self.name:11}  {text(record)}"))
         return found
 
 

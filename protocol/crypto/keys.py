@@ -7,6 +7,7 @@ from coincurve import PrivateKey, PublicKeyXOnly
 from coincurve._libsecp256k1 import ffi, lib
 from coincurve.context import GLOBAL_CONTEXT
 
+from protocol.crypto.tagged import tagged_hash
 from protocol.errors import SignatureError
 
 CURVE_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
@@ -47,9 +48,7 @@ class SecretKey:
         t = int.from_bytes(tweak)
         if len(tweak) != 32 or t >= CURVE_ORDER:
             raise SignatureError("a tweak is 32 bytes below the curve order")
-        d = self._key.to_int()
-        even = d if self.point[0] == 2 else CURVE_ORDER - d
-        return SecretKey(((even + t) % CURVE_ORDER).to_bytes(32))
+        return SecretKey(((int.from_bytes(self._even()) + t) % CURVE_ORDER).to_bytes(32))
 
     def keypair(self) -> Any:
         """libsecp256k1's own structure of this key, for ``protocol.crypto.musig2`` alone."""
@@ -65,6 +64,32 @@ class SecretKey:
             raise SignatureError("BIP340 here signs 32-byte messages with 32 bytes of aux_rand")
         signature: bytes = self._key.sign_schnorr(message, aux_rand)
         return signature
+
+    def sign_with(self, nonce: "SecretKey", message: bytes) -> bytes:
+        """The BIP340 signature of a 32-byte ``message`` with a nonce that was announced before.
+
+        A nonce that signs two messages reveals the key: only attestations, behind their ledger,
+        are signed like this. The scalars stay in libsecp256k1.
+        """
+        e = challenge(nonce.public, self.public, message).to_bytes(32)
+        s = ffi.new("unsigned char[32]", self._even())
+        done = lib.secp256k1_ec_seckey_tweak_mul(
+            GLOBAL_CONTEXT.ctx, s, e
+        ) and lib.secp256k1_ec_seckey_tweak_add(GLOBAL_CONTEXT.ctx, s, nonce._even())
+        if not done:  # s is zero: nobody has ever seen it
+            raise SignatureError("this nonce gives no signature of this message")
+        return nonce.public + bytes(ffi.buffer(s))
+
+    def _even(self) -> bytes:
+        """The secret of the point with this x and an even y."""
+        d = self._key.to_int()
+        return (d if self.point[0] == 2 else CURVE_ORDER - d).to_bytes(32)
+
+
+def challenge(nonce: bytes, public: bytes, message: bytes) -> int:
+    """The e of BIP340: s = k + e d. ``nonce`` and ``public`` are 32-byte x coordinates."""
+    hashed = tagged_hash("BIP0340/challenge", nonce, public, message)
+    return int.from_bytes(hashed) % CURVE_ORDER
 
 
 def is_public(public: bytes) -> bool:

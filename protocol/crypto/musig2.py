@@ -28,6 +28,8 @@ PARTIAL_BYTES: Final = 32
 LIBRARY_NAMES: Final = (
     "secp256k1_ec_pubkey_parse",
     "secp256k1_ec_pubkey_serialize",
+    "secp256k1_ec_seckey_tweak_add",
+    "secp256k1_ec_seckey_tweak_mul",
     "secp256k1_keypair_create",
     "secp256k1_keypair_sec",
     "secp256k1_musig_aggnonce_serialize",

@@ -31,6 +31,7 @@ class Fault(StrEnum):
     FUTURE = "FUTURE"  # a pointer that is no earlier step
     INIT = "INIT"  # a word never written has another constant initial value
     INPUT = "INPUT"  # a word never written is another in the published input
+    WORD = "WORD"  # a word never written is another in the opened input
     ZERO = "ZERO"  # a word never written is not zero
     NOT_HALT = "NOT-HALT"  # the honest trace does not end in HALT
     REFUTED = "REFUTED"  # what the challenger asserted is false

@@ -95,6 +95,11 @@ def is_record(record: object) -> bool:
     return isinstance(record, Record) and all(map(_is_word, record))
 
 
+def are_words(words: object, count: int) -> bool:
+    """Are these ``count`` 32-bit words?"""
+    return isinstance(words, tuple) and len(words) == count and all(map(_is_word, words))
+
+
 def are_nodes(nodes: object, count: int, width: int) -> bool:
     """Are these ``count`` nodes of ``width`` bytes?"""
     if not isinstance(nodes, tuple) or len(nodes) != count:

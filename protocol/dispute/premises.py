@@ -1,7 +1,8 @@
 """What both sides agreed on before the game: the constants of every script of one dispute.
 
-The program, the shape of the trace, and which digits of the input the terms fix. The digits that
-they do not fix are published by the prover under one-time signatures, in INPUT_1..m and KICKOFF.
+The program, the shape of the trace, and the input. Of a short input the terms fix some digits; the
+others are published by the prover under one-time signatures, in INPUT_1..m and KICKOFF. A long one
+is known to both sides before they sign anything, and its words are opened: ``OpenedLayout``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Final
 
 from protocol.crypto.winternitz import TOP, Digits, digits_number, digits_of, message_of
 from protocol.dispute.claim import Fault, require_shape
+from protocol.dispute.opened import InputPage, OpenedLayout, input_end
 from protocol.errors import DisputeError
 from riscv_vm.image import ProgramImage, input_region
 from riscv_vm.isa import INPUT_BASE, SP, STACK_TOP
@@ -99,7 +101,7 @@ class Premises:
     """The constants of a dispute about 4^log4_steps steps in nodes of ``width`` bytes."""
 
     image: ProgramImage
-    layout: InputLayout
+    layout: InputLayout | OpenedLayout
     log4_steps: int
     width: int
 
@@ -118,18 +120,22 @@ class Premises:
 
     def readable(self, address: int) -> bool:
         """Does a load of this aligned word not trap?"""
-        return self.layout.word(address) is not None or self.writable(address)
+        return self.in_input(address) or self.writable(address)
+
+    def in_input(self, address: int) -> bool:
+        """Is this aligned word one of the input's?"""
+        return INPUT_BASE <= address < input_end(self.layout.fixed)
 
     def writable(self, address: int) -> bool:
         """Does a store to this aligned word not trap?"""
         return any(segment.base <= address < segment.end for segment in self.image.memory)
 
     def origin(self, address: int) -> Fault | None:
-        """The leaf that knows a word's initial value: INIT, INPUT or ZERO; None for no word."""
-        word = self.layout.word(address)
-        if word is not None:
-            published = any(digit.published is not None for digit in word)
-            return Fault.INPUT if published else Fault.INIT
+        """The leaf that knows a word's initial value: INIT, INPUT, WORD, ZERO; None for no word."""
+        if self.in_input(address):
+            if isinstance(self.layout, OpenedLayout):
+                return Fault.WORD
+            return Fault.INPUT if self.published_word(address) else Fault.INIT
         if _is_register(address):
             return Fault.INIT
         if not self.writable(address):
@@ -143,12 +149,26 @@ class Premises:
             return None
         if _is_register(address):
             return STACK_TOP if address == register_address(SP) else 0
-        if self.layout.word(address) is not None:
+        if self.in_input(address):
             return self.input_word(address, ())
         return self.image.initial_word(address)
 
+    def published_word(self, address: int) -> tuple[InputDigit, ...] | None:
+        """The digits of an input word of which the prover publishes some; None for other words."""
+        if isinstance(self.layout, OpenedLayout):
+            return None
+        word = self.layout.word(address) or ()
+        return word if any(digit.published is not None for digit in word) else None
+
+    def input_page(self, address: int) -> InputPage | None:
+        """The page of an opened input with the word at ``address``; None for every other word."""
+        layout = self.layout
+        return layout.page(address, self.width) if isinstance(layout, OpenedLayout) else None
+
     def input_word(self, address: int, published: Sequence[int]) -> int | None:
         """The input word at ``address`` with the ``published`` digits; None outside the input."""
+        if isinstance(self.layout, OpenedLayout):
+            return self.layout.word(address) if self.in_input(address) else None
         word = self.layout.word(address)
         if word is None:
             return None

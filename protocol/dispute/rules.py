@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from protocol.dispute import verdicts
 from protocol.dispute.assertion import (
     Assertion,
     BlockRefutation,
@@ -19,6 +20,7 @@ from protocol.dispute.assertion import (
     signed_levels,
 )
 from protocol.dispute.fragment import NEVER, SLOTS, Fragment, Stepped, fragment_of
+from protocol.dispute.opened import OpenedLayout
 from protocol.dispute.opening import (
     levels_below,
     node_above,
@@ -28,25 +30,7 @@ from protocol.dispute.opening import (
 )
 from protocol.dispute.premises import Premises
 from protocol.dispute.transcript import Transcript
-from protocol.dispute.verdicts import (
-    DIRECT_LEVELS,
-    Accusation,
-    BlockVerdict,
-    EntryVerdict,
-    FutureVerdict,
-    InitVerdict,
-    InputVerdict,
-    NearVerdict,
-    NodeVerdict,
-    NotHaltVerdict,
-    OpenVerdict,
-    Predicate,
-    RecordVerdict,
-    RomVerdict,
-    Verdict,
-    ZeroVerdict,
-    hashes,
-)
+from protocol.dispute.verdicts import DIRECT_LEVELS, LOADED, Accusation, Predicate, Verdict, hashes
 from riscv_vm.record import BLOCK_RECORDS
 from riscv_vm.tree import Tree
 
@@ -94,33 +78,45 @@ def _cost(charge: Charge) -> int:
 
 def record_rule(case: Case) -> Iterator[Charge]:
     """P executed another record than the one it revealed, so the tree holds no result."""
-    yield RecordVerdict()
+    yield verdicts.RecordVerdict()
 
 
 def rom_rule(case: Case) -> Iterator[Charge]:
     """Another opcode than the text's makes another result from true operands."""
-    yield RomVerdict()
+    yield verdicts.RomVerdict()
 
 
 def entry_rule(case: Case) -> Iterator[Charge]:
     """No record comes before step 0, so the entry point pins its pc."""
-    yield EntryVerdict()
+    yield verdicts.EntryVerdict()
 
 
 def not_halt_rule(case: Case) -> Iterator[Charge]:
     """With nothing else to dispute C came to step N - 1, whose true record shows no HALT."""
-    yield NotHaltVerdict()
+    yield verdicts.NotHaltVerdict()
 
 
 def future_rule(case: Case) -> Iterator[Charge]:
     """A pointer to no earlier step could not be opened."""
-    yield from (FutureVerdict(slot) for slot in range(SLOTS))
+    yield from (verdicts.FutureVerdict(slot) for slot in range(SLOTS))
 
 
 def initial_rule(case: Case) -> Iterator[Charge]:
-    """A word that nobody wrote has the value it began with; one of three leaves knows it."""
+    """A word that nobody wrote has the value it began with; one of these leaves knows it."""
     for slot in range(SLOTS):
-        yield from (InitVerdict(slot), InputVerdict(slot), ZeroVerdict(slot))
+        yield from (
+            verdicts.InitVerdict(slot),
+            verdicts.InputVerdict(slot),
+            verdicts.ZeroVerdict(slot),
+        )
+
+
+def word_rule(case: Case) -> Iterator[Charge]:
+    """A word of an opened input is what its page's root commits to; the way there opens it."""
+    layout, address = case.premises.layout, case.claimed.slots[LOADED].address
+    if isinstance(layout, OpenedLayout) and case.premises.in_input(address):
+        siblings = layout.siblings(address, case.premises.width)
+        yield verdicts.WordVerdict(layout.block(address), siblings)
 
 
 def pc_rule(case: Case) -> Iterator[Charge]:
@@ -150,12 +146,12 @@ def stale_rule(case: Case) -> Iterator[Charge]:
 
 def block_rule(case: Case) -> Iterator[Charge]:
     """Records that are not below the block node are not in the tree."""
-    yield BlockVerdict()
+    yield verdicts.BlockVerdict()
 
 
 def node_rule(case: Case) -> Iterator[Charge]:
     """Nodes that do not hash to their parent are not in the tree."""
-    yield from (NodeVerdict(turn) for turn in range(1, case.premises.rounds + 1))
+    yield from (verdicts.NodeVerdict(turn) for turn in range(1, case.premises.rounds + 1))
 
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -165,6 +161,7 @@ RULES: Final[tuple[Rule, ...]] = (
     not_halt_rule,
     future_rule,
     initial_rule,
+    word_rule,
     pc_rule,
     pointed_rule,
     stale_rule,
@@ -178,11 +175,11 @@ def _open(case: Case, step: int, accusation: Accusation) -> Charge:
     premises, history = case.premises, case.history
     place = place_of(premises, case.claimed.index, step)
     if place.turn > premises.rounds:
-        return NearVerdict(accusation, place.child)
+        return verdicts.NearVerdict(accusation, place.child)
     levels = levels_below(premises, place.turn)
     block = history.block(step // BLOCK_RECORDS)
     if levels <= DIRECT_LEVELS:
-        return OpenVerdict(accusation, place, block, siblings_of(history, step, 0, levels))
+        return verdicts.OpenVerdict(accusation, place, block, siblings_of(history, step, 0, levels))
     nodes = tuple(node_above(history, step, level) for level in signed_levels(levels))
     return Assertion(accusation, place, block[step % BLOCK_RECORDS], nodes)
 

@@ -11,9 +11,17 @@ from typing import ClassVar, Final
 
 from protocol.dispute.claim import FAN, Fault
 from protocol.dispute.fragment import SLOTS, Fragment, Slot
+from protocol.dispute.opened import (
+    BLOCK_WORDS,
+    PAGE_LEVELS,
+    hash_words,
+    steering_of,
+    word_in_block,
+)
 from protocol.dispute.opening import (
     Place,
     are_nodes,
+    are_words,
     climb,
     hash_block,
     is_block,
@@ -29,6 +37,8 @@ from riscv_vm.tree import subtree
 
 DIRECT_LEVELS: Final = 5
 """So deep an OPEN is relayed by default; deeper ones take ASSERT, TAKE and REFUTE."""
+LOADED: Final = 1
+"""The slot of a loaded word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +151,32 @@ class InputVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class WordVerdict:
+    """The loaded word is one of an opened input, and not the one that ``block`` has there.
+
+    ``block`` are 16 words; they and ``siblings``, which lead to the page's root, are unsigned. Only
+    slot 1 can hold such a word: slot 0 is a register, slot 2 a word that can be written.
+    """
+
+    fault: ClassVar = Fault.WORD
+    slot: ClassVar = LOADED
+    block: tuple[int, ...]
+    siblings: tuple[bytes, ...]
+
+    def holds(self, premises: Premises, said: Transcript) -> bool:
+        slot, width = never_written(said.executed, self.slot), premises.width
+        page = None if slot is None else premises.input_page(slot.address)
+        if slot is None or page is None or not are_words(self.block, BLOCK_WORDS):
+            return False
+        if not are_nodes(self.siblings, PAGE_LEVELS, width):
+            return False
+        if self.block[word_in_block(slot.address)] == slot.value:
+            return False
+        bits = steering_of(slot.address)
+        return climb(hash_words(self.block, width), self.siblings, bits) == page.root
+
+
+@dataclass(frozen=True, slots=True)
 class ZeroVerdict:
     """``slot`` is a word of bss or stack that was never written, and its value is not zero."""
 
@@ -224,6 +260,14 @@ class OpenVerdict:
         return top == said.rounds[place.turn - 1][place.child]
 
 
+PLAIN: Final = (RecordVerdict, RomVerdict, EntryVerdict, NotHaltVerdict, BlockVerdict)
+"""Those that name nothing."""
+OF_SLOT: Final = (FutureVerdict, InitVerdict, InputVerdict, ZeroVerdict)
+"""Those that name a slot and nothing else."""
+
+SlotVerdict = FutureVerdict | InitVerdict | InputVerdict | WordVerdict | ZeroVerdict
+"""Those about one read slot."""
+
 Verdict = (
     NodeVerdict
     | BlockVerdict
@@ -231,10 +275,7 @@ Verdict = (
     | RomVerdict
     | EntryVerdict
     | NotHaltVerdict
-    | FutureVerdict
-    | InitVerdict
-    | InputVerdict
-    | ZeroVerdict
+    | SlotVerdict
     | NearVerdict
     | OpenVerdict
 )
@@ -247,7 +288,7 @@ def hashes(verdict: Verdict) -> int:
             return FAN - 1
         case BlockVerdict():
             return 1
-        case OpenVerdict():
+        case OpenVerdict() | WordVerdict():
             return 1 + len(verdict.siblings)
         case _:
             return 0

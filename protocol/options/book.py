@@ -23,7 +23,7 @@ from protocol.options.payoff import bits_that_fit
 from protocol.units import PriceE8, Round, Sats, UnixMs
 
 CLOSING_MS: Final = 3_600_000
-"""Before expiry: a contract that is ordered later could not be funded in time."""
+"""Before expiry, at blocks of ten minutes: what is ordered later could not be funded in time."""
 
 
 class Stage(StrEnum):
@@ -66,11 +66,32 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """The certified price that settles a contract, its round, and what it gives the holder."""
+
+    round: Round
+    price_e8: PriceE8
+    payout_sats: Sats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """One of a contract's; ``fee`` in sats, ``height`` None in the mempool."""
+
+    name: str
+    txid: str
+    vsize: int
+    fee: int
+    height: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
     """One contract. ``round`` and ``index_e8`` are the certified price that it was sold at;
     ``contract_id`` is the parties', once they have agreed; ``exercise_round`` the round that the
     holder of an American option has named; ``knocked_round`` the one whose price touched the
-    barrier, as far as it was seen here."""
+    barrier, as far as it was seen here; ``settlement`` what the oracles certified for it, and
+    ``transactions`` those on the chain once it is over."""
 
     id: int
     instrument: Instrument
@@ -86,6 +107,8 @@ class Contract:
     contract_id: str = ""
     exercise_round: Round | None = None
     knocked_round: Round | None = None
+    settlement: Settlement | None = None
+    transactions: tuple[Transaction, ...] = ()
 
     def seen(self, round_id: Round, index_e8: PriceE8) -> Self:
         """After a certified price: a barrier that it touches knocks the option out."""
@@ -119,11 +142,13 @@ class Contract:
         return replace(self, exercise_round=round_id)
 
     def followed(self, sides: Sequence["Side"]) -> Self:
-        """As the parties say it stands now; the one that knows more is believed."""
+        """As the parties say it stands now; the one that knows more is believed, but it is over
+        only if neither has anything left to do."""
         if self.stage.is_over or not sides:
             return self
         side = max(sides, key=lambda side: _ORDER.index(side.stage))
-        stage = max(self.stage, side.stage, key=_ORDER.index)
+        left = [side.stage for side in sides if not side.stage.is_over]
+        stage = max(self.stage, *(left or [side.stage]), key=_ORDER.index)
         fault = "; ".join(f"{s.role}: {s.fault}" for s in sides if s.fault)
         return replace(
             self,
@@ -131,6 +156,7 @@ class Contract:
             outcome=side.outcome,
             fault=fault or (self.fault if stage is Stage.FAILED else ""),
             contract_id=side.contract_id or self.contract_id,
+            settlement=side.settlement or self.settlement,
         )
 
 
@@ -143,6 +169,7 @@ class Side:
     outcome: str = ""
     fault: str = ""
     contract_id: str = ""
+    settlement: Settlement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +182,7 @@ class Book:
         self, order: Order, premium_sats: Sats, round_id: Round, index_e8: PriceE8, now_ms: UnixMs
     ) -> Contract:
         """The contract that fills the order at this premium. TermsError if that is more than it may
-        cost, or as ``require_in_time``."""
-        require_in_time(order, now_ms)
+        cost."""
         if premium_sats > order.max_premium_sats:
             raise TermsError(
                 f"max_premium_sats {order.max_premium_sats}: it costs {premium_sats} now; quote it"
@@ -178,12 +204,12 @@ class Book:
         return Book({**self.contracts, contract.id: contract})
 
 
-def require_in_time(order: Order, now_ms: UnixMs) -> None:
-    """TermsError if it is too late before expiry."""
-    if order.instrument.expiry_ms - now_ms < CLOSING_MS:
+def require_in_time(order: Order, now_ms: UnixMs, closing_ms: int = CLOSING_MS) -> None:
+    """TermsError if it is less than ``closing_ms`` before expiry."""
+    if order.instrument.expiry_ms - now_ms < closing_ms:
         raise TermsError(
-            f"{order.instrument}: orders end {CLOSING_MS // 60_000} minutes before expiry; choose a"
-            " later one"
+            f"{order.instrument}: orders end {closing_ms / 60_000:g} minutes before expiry; choose"
+            " a later one"
         )
 
 

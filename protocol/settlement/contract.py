@@ -27,8 +27,9 @@ from protocol.errors import TermsError
 from protocol.settlement.direction import direction
 from protocol.settlement.dispute.costs import DisputeCosts, dispute_costs, require_bond
 from protocol.settlement.dispute.course import Course
+from protocol.settlement.dispute.forfeit import Forfeit
 from protocol.settlement.dispute.leaf import Keys
-from protocol.settlement.dispute.premises import premises_of
+from protocol.settlement.dispute.premises import premises_of, published_messages
 from protocol.settlement.move import FUND, Draft, Move, Paid, costs, priced
 from protocol.settlement.onetime import OneTimePublics, labels_of
 from protocol.settlement.path import Lock, SpendPath, widest_vsize
@@ -126,7 +127,9 @@ class Contract:
     def _course(self, split: Split) -> Course:
         prover = split.prover
         keys = Keys.of(self.terms, prover, self.one_time)
-        return Course(self.terms, split, premises_of(self.terms, prover, self.judge), keys)
+        premises = premises_of(self.terms, prover, self.judge)
+        published = published_messages(self.terms, prover)
+        return Course(self.terms, prover, Forfeit(split), premises, keys, published)
 
     def _refund(self) -> Draft:
         """REFUND: bonds and collateral back to where they came from."""

@@ -165,8 +165,9 @@ def restore(
         raise TermsError("contract file: the seed in it is not that of its one-time keys")
     graph = file.graph(judge)
     for role in Role:
-        signatures = decode_signatures(graph, facts.signatures.get(role, b""))
-        require_signatures(graph, role, signatures)
+        kept = graph.kept(role, file.role)
+        signatures = decode_signatures(kept, facts.signatures.get(role, b""))
+        require_signatures(kept, role, signatures)
     if facts.known is not None:
         require_certificate(terms, facts.known.certificate)
     known = {

@@ -250,7 +250,7 @@ class Disputing:
             spends = spends_of(game.course, turn.play, move)
         except DisputeError:  # a liar's: Script would refuse it
             return
-        values = signed_by_label(game.course, *_after(turn.play, move))
+        values = signed_by_label(game.course, *said_after(turn.play, move))
         for spend in spends:
             labels = [message.label for message in self._way(spend).messages]
             own = {label: values[label] for label in labels if label.role == knowledge.role.value}
@@ -338,7 +338,7 @@ def _rival(position: Position) -> Placed | None:
     return next((placed for placed in position.path if not placed.confirmed), None)
 
 
-def _after(play: Play, move: Move) -> tuple[Transcript, Assertion | None]:
+def said_after(play: Play, move: Move) -> tuple[Transcript, Assertion | None]:
     """What was said and asserted with ``move``, whether or not a leaf accepts it."""
     if isinstance(move, Execute):
         return replace(play.said, fragment=move.fragment), None

@@ -10,11 +10,12 @@ What answers the other party's claim, ``challenger_key`` and the one-time keys f
 ``tower_seed``, which a watchtower may hold: from that seed nothing else follows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
 
 from protocol.crypto.keys import SecretKey
 from protocol.crypto.tagged import tagged_hash
+from protocol.crypto.winternitz import Label
 from protocol.errors import SignatureError, TermsError
 from protocol.settlement.onetime import OneTimeKeys, OneTimePublics, answers_seed
 from protocol.settlement.terms import ContractTerms, Role
@@ -58,6 +59,10 @@ class PartyKeys:
     def one_time(self, terms: ContractTerms, role: Role) -> OneTimeKeys:
         """The one-time keys of ``role`` under these terms."""
         return OneTimeKeys(self._one_time_seed, terms, role)
+
+    def one_time_over(self, labels: Iterable[Label], *, proving: bool) -> OneTimeKeys:
+        """The one-time keys of ``labels``, which are of a claim or of answers to one."""
+        return OneTimeKeys.over(self._one_time_seed if proving else self.tower_seed, labels)
 
 
 class TowerKeys(PartyKeys):

@@ -113,7 +113,10 @@ class Knowledge:
         assert self.graph is not None, "no graph without coins"
         kept = self.facts.signatures
         if self._signatures is None or self._signatures[0] is not kept:
-            split = {role: decode_signatures(self.graph, data) for role, data in kept.items()}
+            split = {
+                role: decode_signatures(self.graph.kept(role, self.role), data)
+                for role, data in kept.items()
+            }
             self._signatures = kept, split
         return self._signatures[1]
 

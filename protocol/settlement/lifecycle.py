@@ -17,7 +17,7 @@ from bitcoin.core import COutPoint, CTransaction
 
 from protocol.bitcoin.tx import outpoint, txid
 from protocol.settlement.contract import REFUND
-from protocol.settlement.graph import Graph
+from protocol.settlement.graph import Tree
 from protocol.settlement.move import FUND
 from protocol.settlement.reading import name_of
 from protocol.settlement.terms import Role
@@ -101,7 +101,7 @@ class Position:
         return next((placed for placed in self.path if placed.name == name), None)
 
 
-def position_of(graph: Graph, view: View) -> Position:
+def position_of(graph: Tree, view: View) -> Position:
     """What ``view`` shows of the contract, FUND first."""
     seen = view.tx(bytes(graph.fund.hash))
     if seen is None:
@@ -143,7 +143,7 @@ def is_settle(name: str) -> bool:
     return _SETTLE.fullmatch(field_of(name)) is not None
 
 
-def _spenders(graph: Graph, point: COutPoint, view: View) -> Iterator[Placed]:
+def _spenders(graph: Tree, point: COutPoint, view: View) -> Iterator[Placed]:
     """What spends ``point``, then what spends output 0 of that, as far as moves lead on."""
     followed = {move.spends for move in graph.moves.values()}
     while (seen := view.spender(point)) is not None:

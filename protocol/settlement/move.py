@@ -41,6 +41,18 @@ def all_of_it(left: int, _paid: Paid) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """An output of an earlier move that a draft spends beside its parent's: ``output`` of ``move``,
+    which holds ``sats`` and is locked by ``lock``, by one ``way``."""
+
+    move: str
+    output: int
+    lock: Lock
+    sats: int
+    way: SpendPath
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A pre-signed transaction before its amounts, with the drafts that spend its outputs."""
 
@@ -55,20 +67,27 @@ class Draft:
     """The scripts of the outputs behind them; the anchor follows."""
     amounts: Amounts
     then: tuple["Draft", ...] = ()
+    beside: tuple[Beside, ...] = ()
+    """Inputs behind those of its parent."""
+
+    @property
+    def every_input(self) -> Inputs:
+        """The ways of its inputs, those ``beside`` too."""
+        return (*self.inputs, *((other.way,) for other in self.beside))
 
     def tx(self, amounts: Sequence[int]) -> CTransaction:
         """Without its outpoints."""
         scripts = (*(lock.script_pubkey for lock in self.locks), *self.plain)
         outputs = [txout(sats, code) for sats, code in zip(amounts, scripts, strict=True)]
         inputs = []
-        for ways in self.inputs:
+        for ways in self.every_input:
             if len({(way.sequence, way.height) for way in ways}) != 1:
                 raise ScriptError(f"{self.name}: the ways of an input have one lock")
             inputs.append(txin(COutPoint(), ways[0].sequence))
         return transaction(
             inputs,
             [*outputs, txout(ANCHOR_SATS, ANCHOR_SCRIPT)],
-            locktime=max(ways[0].height for ways in self.inputs),
+            locktime=max(ways[0].height for ways in self.every_input),
             version=TRUC,
         )
 
@@ -81,7 +100,8 @@ class Draft:
     def vsize(self, locks: Sequence[Lock]) -> int:
         """By the dearest way of each input; ScriptError above what version 3 allows."""
         tx = self.tx((0,) * (len(self.locks) + len(self.plain)))
-        size = widest_vsize(tx, locks, self.inputs)
+        every_lock = [*locks, *(other.lock for other in self.beside)]
+        size = widest_vsize(tx, every_lock, self.every_input)
         if size > MAX_VSIZE:
             raise ScriptError(f"{self.name} has {size} virtual bytes, above {MAX_VSIZE}")
         return size
@@ -109,6 +129,8 @@ class Move:
     locks: tuple[Lock, ...]
     """What locks its first outputs; plain outputs and the anchor follow."""
     fee_sats: int
+    beside: tuple[tuple[str, int], ...] = ()
+    """What its last inputs spend instead of the parent's outputs: a move, and which output."""
 
     def way(self, name: str | None = None) -> tuple[int, SpendPath]:
         """The way of that name, or the only one there is, with the number of its input;
@@ -153,9 +175,9 @@ def priced(
 ) -> Iterator[Move]:
     """``draft`` and all that follows it, where its parent's outputs are ``held``. They add up: what
     comes out, fee and anchor included, is what goes in."""
-    taken = held[: len(draft.inputs)]
-    locks = tuple(lock for lock, _ in taken)
-    fee = feerate_sat_vb * draft.vsize(locks)
+    own = held[: len(draft.inputs)]
+    fee = feerate_sat_vb * draft.vsize([lock for lock, _ in own])
+    taken = (*own, *((other.lock, other.sats) for other in draft.beside))
     if draft.payer is not None:
         paid = {**paid, draft.payer: paid[draft.payer] + fee + ANCHOR_SATS}
     left = sum(sats for _, sats in taken) - fee - ANCHOR_SATS
@@ -168,10 +190,11 @@ def priced(
         tx=draft.tx(amounts),
         spends=spends,
         spent=tuple(txout(sats, lock.script_pubkey) for lock, sats in taken),
-        spent_locks=locks,
-        inputs=draft.inputs,
+        spent_locks=tuple(lock for lock, _ in taken),
+        inputs=draft.every_input,
         locks=draft.locks,
         fee_sats=fee,
+        beside=tuple((other.move, other.output) for other in draft.beside),
     )
     outputs = list(zip(draft.locks, amounts, strict=False))
     for child in draft.then:

@@ -238,7 +238,8 @@ class Negotiation:
             return [knowledge.keep(record.coins(other, contribution))]
         if step is Step.SIGNATURES:
             assert knowledge.graph is not None, "SIGNATURES are expected after both sides' coins"
-            require_signatures(knowledge.graph, other, decode_signatures(knowledge.graph, data))
+            lent = knowledge.graph.lent(other)
+            require_signatures(lent, other, decode_signatures(lent, data))
             return [knowledge.keep(record.signatures(other, data))]
         fund, witnessed = knowledge.fund, parse_tx(data)
         if fund is None or txid(witnessed) != txid(fund):
@@ -293,7 +294,9 @@ class Negotiation:
         if step is Step.COINS:
             return record.encode_contribution(facts.coins[role])
         if step is Step.SIGNATURES:
-            return facts.signatures[role]
+            assert self._knowledge.graph is not None, "SIGNATURES are available"
+            own = self._knowledge.signatures[role]
+            return encode_signatures(self._knowledge.graph.lent(role), own)
         assert facts.witnessed is not None, "WITNESSES are available"
         return serialize(facts.witnessed)
 

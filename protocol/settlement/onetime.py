@@ -12,7 +12,7 @@ are the payout. What it may come to sign in a dispute, of its own claim and of t
 is in protocol.settlement.dispute.labels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NoReturn, Self
@@ -147,9 +147,14 @@ class OneTimePublics:
     @classmethod
     def decode(cls, terms: ContractTerms, role: Role, data: bytes) -> Self:
         """The inverse of ``encode``; EncodingError unless ``data`` has exactly its length."""
+        return cls.over(labels_of(terms, role), data)
+
+    @classmethod
+    def over(cls, labels: Sequence[Label], data: bytes) -> Self:
+        """The keys of ``labels``, in their order, from their ends; EncodingError as ``decode``."""
         keys: dict[Label, OneTimePublicKey] = {}
         at = 0
-        for label in labels_of(terms, role):
+        for label in labels:
             size = ELEMENT_BYTES * (label.digits + checksum_size(label.digits))
             keys[label] = OneTimePublicKey.decode(label.digits, data[at : at + size])
             at += size
@@ -186,6 +191,14 @@ class OneTimeKeys:
         if any(key.public != public.keys[label] for label, key in keys._keys.items()):
             raise SignatureError("the seed is not that of these one-time keys")
         keys.public = public
+        return keys
+
+    @classmethod
+    def over(cls, seed: bytes, labels: Iterable[Label]) -> Self:
+        """The keys of ``labels``, from 32 secret bytes."""
+        keys = cls.__new__(cls)
+        keys._keys = {label: OneTimeKey(seed, label) for label in labels}
+        keys.public = OneTimePublics({label: key.public for label, key in keys._keys.items()})
         return keys
 
     def __repr__(self) -> str:

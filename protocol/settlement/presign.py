@@ -14,7 +14,7 @@ from protocol.bitcoin.tx import with_witness
 from protocol.crypto.keys import verify
 from protocol.crypto.winternitz import Label
 from protocol.errors import EncodingError, SignatureError
-from protocol.settlement.graph import Graph
+from protocol.settlement.graph import Tree
 from protocol.settlement.keys import PartyKeys
 from protocol.settlement.move import Move
 from protocol.settlement.onetime import SignedMessage
@@ -25,7 +25,7 @@ Signatures = Mapping[str, bytes]
 """64 bytes each, by the name of the way."""
 
 
-def presign(graph: Graph, role: Role, keys: PartyKeys, aux_rand: bytes) -> dict[str, bytes]:
+def presign(graph: Tree, role: Role, keys: PartyKeys, aux_rand: bytes) -> dict[str, bytes]:
     """``role``'s signature (64 bytes) of every way; ``aux_rand`` is 32 random bytes.
 
     SignatureError if ``keys`` are not those of the terms.
@@ -36,7 +36,7 @@ def presign(graph: Graph, role: Role, keys: PartyKeys, aux_rand: bytes) -> dict[
     }
 
 
-def require_signatures(graph: Graph, role: Role, signatures: Signatures) -> None:
+def require_signatures(graph: Tree, role: Role, signatures: Signatures) -> None:
     """SignatureError naming the way unless ``role`` signed every one of ``graph``, no more."""
     left = dict(signatures)
     for way, digest in _digests(graph):
@@ -47,12 +47,12 @@ def require_signatures(graph: Graph, role: Role, signatures: Signatures) -> None
         raise SignatureError(f"the {role.value} signed {min(left)}, which this contract has not")
 
 
-def encode_signatures(graph: Graph, signatures: Signatures) -> bytes:
+def encode_signatures(graph: Tree, signatures: Signatures) -> bytes:
     """64 bytes each, in the order of ``graph.ways()``."""
     return b"".join(signatures[way.name] for _, _, way in graph.ways())
 
 
-def decode_signatures(graph: Graph, data: bytes) -> dict[str, bytes]:
+def decode_signatures(graph: Tree, data: bytes) -> dict[str, bytes]:
     """The inverse; EncodingError for another length."""
     names = [way.name for _, _, way in graph.ways()]
     if len(data) != SIGNATURE_BYTES * len(names):
@@ -89,7 +89,7 @@ def assemble(
     return with_witness(move.tx, stacks)
 
 
-def _digests(graph: Graph) -> Iterator[tuple[SpendPath, bytes]]:
+def _digests(graph: Tree) -> Iterator[tuple[SpendPath, bytes]]:
     for move, number, way in graph.ways():
         yield way, _digest(move, number, way)
 

@@ -10,7 +10,7 @@ from protocol.bitcoin.tx import outpoint_key, txid, witness_stack
 from protocol.crypto.winternitz import Label
 from protocol.errors import SignatureError
 from protocol.settlement.contract import CLOSE
-from protocol.settlement.graph import Graph
+from protocol.settlement.graph import Tree
 from protocol.settlement.move import FUND, Move
 from protocol.settlement.onetime import SignedMessage
 from protocol.settlement.path import Lock, SpendPath
@@ -36,7 +36,7 @@ class Seen:
 class Reader:
     """Reads blocks for one contract."""
 
-    graph: Graph
+    graph: Tree
 
     def read(self, tx: CTransaction) -> Seen | None:
         """What ``tx`` is; None if it spends nothing of the contract by a leaf.
@@ -58,7 +58,7 @@ class Reader:
         return found
 
 
-def name_of(graph: Graph, tx: CTransaction) -> str | None:
+def name_of(graph: Tree, tx: CTransaction) -> str | None:
     """FUND, CLOSE, the name of a move, or of the way of what is signed fresh: ``holder:TIMEOUT``,
     ``holder:SWEEP_WRITER``, ``holder:ROM_0``; None for a transaction that is not the contract's."""
     known = txid(tx)
@@ -89,7 +89,7 @@ def read_messages(move: Move, tx: CTransaction) -> dict[Label, SignedMessage]:
     return messages
 
 
-def _spent(graph: Graph, tx: CTransaction) -> list[tuple[int, str, Lock]]:
+def _spent(graph: Tree, tx: CTransaction) -> list[tuple[int, str, Lock]]:
     """The inputs that spend the contract: their number, what made the output, what locks it."""
     spent = ((n, graph.locks.get(outpoint_key(i.prevout))) for n, i in enumerate(tx.vin))
     return [(number, *known) for number, known in spent if known is not None]

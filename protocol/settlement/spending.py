@@ -24,6 +24,7 @@ from protocol.bitcoin.tx import (
 from protocol.crypto.winternitz import Label
 from protocol.errors import ScriptError
 from protocol.settlement.direction import timeout_name
+from protocol.settlement.dispute.course import DisputeTerms
 from protocol.settlement.dispute.spends import Spend
 from protocol.settlement.funding import widest_witness
 from protocol.settlement.graph import Graph
@@ -32,7 +33,7 @@ from protocol.settlement.move import TRUC, Move
 from protocol.settlement.onetime import SignedMessage, payout_label
 from protocol.settlement.path import Lock, SpendPath, widest_vsize
 from protocol.settlement.settle import sweep_name
-from protocol.settlement.terms import ContractTerms, Role
+from protocol.settlement.terms import Role
 
 TRUC_CHILD_MAX_VSIZE: Final = 1_000
 """Of the child of an unconfirmed version 3 transaction (BIP431)."""
@@ -153,7 +154,7 @@ class Taken:
 
 
 def fresh_tx(
-    terms: ContractTerms,
+    terms: DisputeTerms,
     role: Role,
     taken: Sequence[Taken],
     keys: PartyKeys,

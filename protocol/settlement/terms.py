@@ -48,6 +48,8 @@ __all__ = [
 ]
 
 TERMS_MAGIC: Final = b"TRM2"
+SETTLEMENT_GUEST: Final = "settle"
+"""The committed program that judges claims (riscv_vm.guest)."""
 UNITS_SIZE: Final = 4
 """A claim begins with its units (protocol.settlement.claim)."""
 MESSAGE_BYTES: Final = 32
@@ -55,7 +57,6 @@ MESSAGE_BYTES: Final = 32
 MESSAGES_PER_TX: Final = 5
 """At most, in one transaction."""
 
-_GUEST: Final = "settle"
 _SUBJECT_AT: Final = UNITS_SIZE + 4 + 32 + 32
 _END_AT: Final = _SUBJECT_AT + 32 + 8 + 8
 _HEAD: Final = Struct(">4s32sQH")
@@ -169,7 +170,7 @@ def steps_max(quorum: int) -> int:
 @lru_cache(maxsize=1)
 def template_hash() -> bytes:
     """SHA-256 of the settlement guest's ELF, whose terms page is zero."""
-    return sha256(guest_elf(_GUEST)).digest()
+    return sha256(guest_elf(SETTLEMENT_GUEST)).digest()
 
 
 @lru_cache(maxsize=16)
@@ -191,7 +192,7 @@ def settlement_image(terms: ContractTerms) -> ProgramImage:
 @lru_cache(maxsize=1)
 def settlement_template() -> ProgramImage:
     """The settlement guest before it has terms."""
-    return load_elf(guest_elf(_GUEST))
+    return load_elf(guest_elf(SETTLEMENT_GUEST))
 
 
 def _read_party(cursor: Cursor, role: Role, key: bytes | None = None) -> PartyTerms:

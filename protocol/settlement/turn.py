@@ -20,11 +20,12 @@ from bitcoin.core import COutPoint
 from protocol.bitcoin.tx import outpoint, txid
 from protocol.dispute.claim import Party
 from protocol.dispute.play import Play, Wait
+from protocol.settlement.dispute.course import Windows
 from protocol.settlement.dispute.game import Game
 from protocol.settlement.dispute.spends import Spend, timeout_spend
 from protocol.settlement.lifecycle import Placed
 from protocol.settlement.policy import Policy
-from protocol.settlement.terms import ChainTerms, Role
+from protocol.settlement.terms import Role
 from protocol.settlement.view import View
 
 
@@ -105,7 +106,7 @@ class Turn:
         return self.game.party(self.role)
 
     @property
-    def _chain(self) -> ChainTerms:
+    def _chain(self) -> Windows:
         return self.game.course.terms.chain
 
     @property

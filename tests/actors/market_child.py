@@ -21,6 +21,7 @@ from typing import Any
 
 import actors.market
 import actors.market_store
+import actors.sqlite_file
 from actors.gateway.contracts import accepted
 from protocol.options.book import Contract, Order, Stage
 from protocol.options.instrument import parse_instrument
@@ -29,7 +30,7 @@ from protocol.units import PriceE8, Round, Sats, UnixMs
 from tests.builders.market import CALL, QUANTITY, RICH, TestDesk, running_market
 from tests.builders.oracles import PRICE, T0
 
-WATCHED = {actors.market.__file__, actors.market_store.__file__}
+WATCHED = {actors.market.__file__, actors.market_store.__file__, actors.sqlite_file.__file__}
 ORDER = Order(
     instrument=parse_instrument(CALL),
     quantity_sats=Sats(QUANTITY),

@@ -1,4 +1,4 @@
-from actors.clock import SimulatedClock, SystemClock
+from actors.clock import SimulatedClock, SystemClock, clock_at
 
 
 def test_a_simulated_clock_stands_until_it_is_released(tmp_path):
@@ -14,6 +14,14 @@ def test_a_simulated_clock_stands_until_it_is_released(tmp_path):
         pass
     assert start < theirs.now_ms() < start + 10_000
     assert abs(mine.now_ms() - theirs.now_ms()) < 1_000
+
+
+def test_a_shifted_clock_runs_beside_real_time():
+    assert isinstance(clock_at(0), SystemClock)
+    ahead, real = clock_at(3_600_000), SystemClock()
+    assert ahead.name == "simulated-clock"
+    before = real.now_ms()
+    assert before + 3_600_000 <= ahead.now_ms() <= real.now_ms() + 3_600_000
 
 
 def test_a_simulated_clock_may_skip_time(tmp_path):

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
 import actors.market
 from actors.gateway.contracts import accepted
-from actors.market import VOL_RANGE, Change
+from actors.market import NOTICE_MS, VOL_RANGE, Change
 from actors.market_config import Pricing
 from actors.market_desk import Dispute
+from actors.market_source import NodeState
 from protocol.errors import (
     ConfigError,
     EncodingError,
@@ -29,13 +31,15 @@ from tests.builders.market import (
     AMERICAN,
     BARRIER,
     CALL,
+    FUND,
+    NETWORK,
     RICH,
     TestClock,
     TestDesk,
     next_certificate,
     running_market,
 )
-from tests.builders.oracles import KEYS, PRICE, ROUND, T0, make_config
+from tests.builders.oracles import CONFIG, KEYS, PRICE, ROUND, T0, make_config
 
 DEADLINE_S = 20.0
 
@@ -239,13 +243,56 @@ async def test_an_american_option_is_exercised_noticed_and_settled(tmp_path):
         await until(lambda: desk.exercised == [(1, chosen)], "the notice")
         with pytest.raises(TermsError, match="once is for good"):
             await market.exercise("f", b"f", 1, chosen + 1, accepted)
+        clock.at_ms += NOTICE_MS
+        await until(lambda: desk.exercised == 2 * [(1, chosen)], "whoever was away hears it now")
+        clock.at_ms = CONFIG.starts_ms(chosen)
         market.certified(next_certificate(120))
         await until(lambda: not market._stirred.is_set(), "looked")
-        assert desk.settled == []
+        assert (desk.settled, len(desk.exercised)) == ([], 2)
         market.certified(next_certificate(121))
         await until(lambda: desk.settled == [1], "settled")
         desk.stage[1] = Stage.CLOSED
         await until(lambda: market.book.contracts[1].stage is Stage.CLOSED, "closed")
+        assert desk.left == [1]
+        over = market.book.contracts[1]
+        desk.rows = ()
+        assert await market.transactions(over) == [FUND], "though no party runs any more"
+    async with running_market(tmp_path) as market:
+        assert market.book.contracts[1] == over
+
+
+async def test_an_american_option_is_sold_while_enough_oracles_can_settle_it(tmp_path):
+    async with running_market(tmp_path, desk=TestDesk()) as market:
+        market.nodes += [NodeState(name, "", b"", connected=True) for name in NETWORK.names]
+        american = replace(order(), instrument=parse_instrument(AMERICAN))
+        await market.order("a", b"a", american, accepted)
+        market.nodes[2].connected = False
+        with pytest.raises(TermsError, match="3 of 3 oracles, and charlie cannot be heard"):
+            await market.order("b", b"b", american, accepted)
+        await market.order("c", b"c", order(), accepted)
+
+
+async def test_what_ended_a_contract_is_waited_for(tmp_path):
+    desk = TestDesk()
+    async with running_market(tmp_path, desk=desk) as market:
+        await open_one(market, desk)
+        desk.rows, desk.stage[1] = (), Stage.CLOSED
+        await until(lambda: not market._stirred.is_set(), "looked")
+        assert desk.left == []
+        desk.rows = (FUND,)
+        await until(lambda: desk.left == [1], "over")
+
+
+async def test_orders_end_before_expiry_as_the_file_says(tmp_path):
+    expiry_ms = parse_instrument(CALL).expiry_ms
+    pricing = Pricing(closes_s=60)
+    clock = TestClock(expiry_ms - 60_000)
+    async with running_market(tmp_path, desk=TestDesk(), clock=clock, pricing=pricing) as market:
+        market.certified(next_certificate(expiry_ms // 1000 - 61 - ROUND))
+        await market.order("a", b"a", order(), accepted)
+        clock.at_ms += 1
+        with pytest.raises(TermsError, match="orders end 1 minutes before expiry"):
+            await market.order("b", b"b", order(), accepted)
 
 
 async def test_a_european_option_is_settled_at_its_expiry(tmp_path):

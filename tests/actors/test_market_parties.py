@@ -17,12 +17,13 @@ from actors.market_parties import PartyDesk
 from actors.party_config import load_party
 from actors.party_folder import CONTROL
 from protocol.bitcoin.address import REGTEST, decode_address
-from protocol.errors import ConfigError, ProtocolError
-from protocol.options.book import Contract, Side, Stage
+from protocol.errors import ConfigError, ProtocolError, QuorumError
+from protocol.options.book import Contract, Settlement, Side, Stage
 from protocol.options.instrument import parse_instrument
 from protocol.settlement.terms import Role
 from protocol.units import PriceE8, Round, Sats, UnixMs
 from tests.builders.network import until
+from tests.builders.terms import AMERICAN, contract_terms
 
 NOW = UnixMs(1_795_255_200_000)
 CONTRACT = Contract(
@@ -102,17 +103,14 @@ async def test_an_order_becomes_both_parties_files(setting, chain, tmp_path):
     assert {path: path.read_bytes() for path in folder.iterdir()} == written
 
 
-@pytest.mark.parametrize("tail", ["P-A", "C-UO90000"])
-async def test_what_is_watched_is_watched_from_now_on(setting, chain, tmp_path, tail):
+@pytest.mark.parametrize(("tail", "quorum"), [("P-A", 3), ("C-UO90000", 2)])
+async def test_what_is_watched_is_watched_from_now_on(setting, chain, tmp_path, tail, quorum):
+    """An American option takes all three oracles: two would not do."""
     instrument = parse_instrument(f"BTC-27DEC26-50000-{tail}")
     desk = desk_on(setting, tmp_path)
-    try:
-        await desk.offer(replace(CONTRACT, instrument=instrument))
-    except ConfigError as error:
-        assert "quorum" in str(error), "two of three oracles do not carry an American option"
-        assert list((tmp_path / "contracts").iterdir()) == [], "nothing is left of it"
-        return
+    await desk.offer(replace(CONTRACT, instrument=instrument))
     party = load_party(tmp_path / "contracts" / "7" / "holder.toml")
+    assert party.claim.quorum == quorum
     slot = party.claim.slot
     assert (slot.start_round, slot.target_round) == (NOW // 1000, instrument.expiry_ms // 1000)
 
@@ -142,7 +140,7 @@ def test_a_partys_file_that_is_none(setting, tmp_path, text, says):
 
 STATUS = {
     "stage": "funded", "over": False, "outcome": None, "fault": None, "dispute": None,
-    "contract": "ab" * 32, "terms": None, "height": 120,
+    "certified": None, "contract": "ab" * 32, "terms": None, "height": 120,
 }  # fmt: skip
 
 
@@ -168,13 +166,24 @@ def saying(**changes):
 
 async def test_what_parties_say(setting, tmp_path):
     desk = desk_on(setting, tmp_path)
-    assert await desk.sides(CONTRACT) == []
+    for side in await desk.sides(CONTRACT):
+        assert side.stage is CONTRACT.stage, "as far as anybody knows"
+        assert f"`oracle-vm party run --role {side.role} --config" in side.fault
     async with party(tmp_path, Role.WRITER, status=saying(stage="draft", contract=None)):
-        (side,) = await desk.sides(CONTRACT)
-        assert side == Side(role="writer", stage=Stage.OFFERED)
+        writer, silent = await desk.sides(CONTRACT)
+        assert writer == Side(role="writer", stage=Stage.OFFERED)
+        assert (silent.role, silent.stage) == ("holder", Stage.ORDERED)
         async with party(tmp_path, Role.HOLDER, status=saying()):
             holder, _ = await desk.sides(CONTRACT)
             assert (holder.stage, holder.contract_id) == (Stage.OPEN, "ab" * 32)
+
+
+async def test_what_the_oracles_certified_is_passed_on(setting, tmp_path):
+    certified = {"round": 9, "price_e8": 40_000 * 10**8, "payout_sats": 7}
+    desk = desk_on(setting, tmp_path)
+    async with party(tmp_path, Role.HOLDER, status=saying(certified=certified)):
+        holder, _ = await desk.sides(CONTRACT)
+        assert holder.settlement == Settlement(**certified)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +200,7 @@ async def test_what_parties_say(setting, tmp_path):
 async def test_stages(setting, tmp_path, stage, over, expected):
     desk = desk_on(setting, tmp_path)
     async with party(tmp_path, Role.HOLDER, status=saying(stage=stage, over=over)):
-        (side,) = await desk.sides(CONTRACT)
+        side, _ = await desk.sides(CONTRACT)
         assert side.stage is expected
 
 
@@ -221,6 +230,46 @@ async def test_a_notice_goes_to_the_oracles(setting, tmp_path):
     assert asked == [9, "cafe"]
     with pytest.raises(ConfigError, match=r"\[desk\] aggregator"):
         await desk_on(setting, tmp_path).exercise(CONTRACT)
+
+
+async def test_an_exercise_that_nobody_heard_of_in_time_ends_at_expiry(setting, tmp_path):
+    """Before that the fault names the block of the refund; the quorum is the contract's own."""
+    terms = contract_terms(**AMERICAN)
+    named, target = terms.expiry_round - 2, terms.expiry_round
+    asked, told = [], []
+
+    async def expire(target, exercise, quorum, **_):
+        asked.append((target, exercise, quorum))
+        if exercise == named:
+            raise QuorumError("no notice in time")
+        return {"expiry": "cafe"}
+
+    async def settle(certificate):
+        told.append(certificate)
+
+    aggregator = Control(tmp_path / "aggregator.sock", {"expire": expire})
+    await aggregator.start()
+    desk = desk_on(setting, tmp_path, aggregator=tmp_path / "aggregator.sock")
+    american = replace(
+        CONTRACT,
+        instrument=parse_instrument("BTC-27DEC26-50000-P-A"),
+        exercise_round=Round(named),
+    )
+    status = saying(terms=terms.encode().hex())
+    async with (
+        party(tmp_path, Role.HOLDER, status=status, settle=settle),
+        party(tmp_path, Role.WRITER, status=status, settle=settle),
+    ):
+        with pytest.raises(
+            ProtocolError, match=r"no notice in time; .* block 200 brings the refund"
+        ):
+            await desk.settle(american)
+        assert (asked, told) == ([(named, named, 3)], [])
+        desk._now_ms = lambda: american.instrument.expiry_ms
+        await desk.settle(american)
+        assert asked[1:] == [(named, named, 3), (target, target, 3)]
+        assert told == 2 * ["cafe"]
+    await aggregator.stop()
 
 
 async def test_transactions_are_those_of_whoever_answers(setting, tmp_path):
@@ -276,7 +325,9 @@ async def test_real_parties_fund_and_close_what_was_ordered(setting, chain, tmp_
             await asyncio.sleep(0.1)
             sides = await desk.sides(contract)
         assert {side.outcome for side in sides} == {"CLOSE"}
-        for program in desk._programs.values():
-            assert await asyncio.to_thread(program.child.wait, 30) == 0, "nothing is left to do"
+        programs = desk._children.end_all()
+        assert len(programs) == len(Role)
+        for program in programs:
+            assert await asyncio.to_thread(program.child.wait, 30) == 0
     finally:
         await desk.close()

@@ -101,6 +101,11 @@ NETWORK_MISTAKES = [
     ("collect_ms = 50", "collect_ms = 500", "[network] collect_ms"),
     ("takeover_ms = 500", "takeover_ms = true", "takeover_ms"),
     ('genesis = "regtest"', 'genesis = "testnet3"', "genesis"),
+    (
+        'genesis = "regtest"',
+        'genesis = "signet"\nclock_offset_ms = 5',
+        "clock_offset_ms: a simulated clock",
+    ),
     ('genesis = "regtest"', f'genesis = "{"00" * 31}"', "genesis"),
     ('"BTC/USD", "ETH/USD"', '"BTC/USD", "BTC/USD"', "[network] feeds"),
     ('"BTC/USD", "ETH/USD"', "", "feeds"),

@@ -12,6 +12,7 @@ from actors.party_config import load_party
 from protocol.errors import ConfigError
 from protocol.settlement.policy import Close
 from protocol.settlement.terms import Role
+from tests.builders.contracts import contract_terms
 
 COIN = "ab" * 32 + ":1"
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -55,6 +56,27 @@ def test_a_party_agrees_to_what_it_wrote_down_and_to_nothing_else(setting: Setti
     holder = load_party(setting.folder / "holder.toml")
     changed = load_party(edited(setting, "writer", r"^premium_sats = \d+$", "premium_sats = 6000"))
     assert holder.policy(b"").limits.contracts != changed.policy(b"").limits.contracts
+
+
+def test_its_contract_may_end_years_ahead_at_a_block_a_second(setting: Setting) -> None:
+    edited(setting, "holder", r"^refund_height = \d+$", "refund_height = 80002000")
+    file = edited(setting, "holder", r"^expiry_height = \d+$", "expiry_height = 80000000")
+    holder = load_party(file)
+    terms = contract_terms(holder.claim)
+    holder.policy(b"").limits.require(replace(terms, chain=holder.terms), 100)
+
+
+def test_the_prover_is_beside_the_file(setting: Setting) -> None:
+    assert load_party(setting.folder / "holder.toml").prover is None
+    file = edited(setting, "holder", r"^\[party\]", '[party]\nprover = "p.sock"')
+    assert load_party(file).prover == setting.folder / "p.sock"
+
+
+def test_the_grace_is_as_long_as_it_says(setting: Setting) -> None:
+    before = load_party(setting.folder / "holder.toml").claim.grace_rounds
+    file = edited(setting, "holder", r"^rounds = 1", "rounds = 1\ngrace_s = 86400")
+    assert load_party(file).claim.grace_rounds == 144 * before
+    assert before * 1000 == 600_000
 
 
 def test_the_digest_tells_oracles_and_identities_apart(setting: Setting, tmp_path: Path) -> None:

@@ -242,6 +242,12 @@ async def test_spot_and_twap_expiries_are_signed_once_the_round_is_there(net):
         again = await ask(net, AGGREGATOR, "expire", **window, **more)
         decoded = ExpiryCertificate.decode(bytes.fromhex(again["expiry"]))
         assert decoded.expiry == expiry.expiry
+    all_of_them = await ask(net, AGGREGATOR, "expire", **window, quorum=3)
+    decoded = ExpiryCertificate.decode(bytes.fromhex(all_of_them["expiry"]))
+    assert [signature[0] for signature in decoded.signatures] == [0, 1, 2]
+    for quorum in (1, 4):
+        with pytest.raises(ProtocolError, match=f"quorum {quorum}: it must lie between 2 and 3"):
+            await ask(net, AGGREGATOR, "expire", **window, quorum=quorum)
     with pytest.raises(ProtocolError, match=r"2 signatures needed: .*refused .*wait"):
         await ask(net, AGGREGATOR, "expire", **window | {"target": target + 1_000_000})
     with pytest.raises(ProtocolError, match="this network prices BTC/USD"):

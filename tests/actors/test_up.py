@@ -12,20 +12,24 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from actors.clock import SystemClock
 from actors.feeds.endpoints import LIVE
 from actors.keyfile import load_keys
 from actors.local import keeper, show, tail
+from actors.local.commands import _moved
 from actors.local.files import create
 from actors.local.keeper import last_lines
-from actors.local.miner import COINBASES, ENDOWED_HEIGHT, endow
-from actors.local.place import ORACLES, Place
+from actors.local.moment import DAY_MS, EXPIRY_MS, offset_ms
+from actors.local.place import Place
 from actors.local.process import Process, claim, living
 from actors.local.programs import KEEPER, Program, programs_of
 from actors.local.restarts import BUDGET, FIRST_S, MOST_S, WINDOW_S, Restarts
 from actors.local.state import KeeperState, ProgramState
-from actors.local.status import look
+from actors.local.status import ENDOWED_HEIGHT, clock_of, look
 from actors.market_config import load_market
 from actors.market_parties import PartyDesk
+from actors.miner import COINBASES, endow
+from actors.network_files import set_clock
 from actors.operator import load_operator
 from protocol.errors import ConfigError, GuardError
 
@@ -41,7 +45,7 @@ def place(tmp_path_factory):
 
 def test_every_file_is_one_that_its_program_takes(place):
     assert Place.load(place.folder) == place
-    for name in (*ORACLES, "aggregator"):
+    for name in (*place.oracles, "aggregator"):
         operator = load_operator(place.folder / "network" / f"{name}.toml")
         assert load_keys(operator.keys, operator.publics)
     market = load_market(place.folder / "api.toml")
@@ -53,7 +57,7 @@ def test_every_file_is_one_that_its_program_takes(place):
 
 def test_keys_are_their_owners_alone(place):
     keys = [*place.folder.rglob("*.key")]
-    assert len(keys) == 4 * len(ORACLES) + 1 + 2 * 2
+    assert len(keys) == 4 * len(place.oracles) + 1 + 2 * 2
     assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
     assert len({path.read_bytes() for path in keys}) == len(keys)
 
@@ -99,7 +103,63 @@ def test_a_wrong_folder_says_what_is_wrong(tmp_path, text, says):
 
 def test_who_needs_nobody_starts_first(place):
     names = [program.name for program in programs_of(place)]
-    assert names == ["venues", "chain", *ORACLES, "aggregator", "miner", "api"]
+    assert names == ["venues", "coordinator", "prover", *place.oracles, "aggregator", "api"]
+
+
+# The clock
+
+
+def test_one_clock_for_everything_and_it_never_goes_back(tmp_path):
+    real_ms = SystemClock().now_ms()
+    ahead_ms = offset_ms("2036-12-27T06:55:00Z", None, SystemClock())
+    place = create(
+        tmp_path / "net",
+        live=False,
+        port=None,
+        block_s=5,
+        oracles=4,
+        clock_offset_ms=ahead_ms,
+    )
+    assert place.oracles == ("alpha", "bravo", "charlie", "delta")
+    said = clock_of(place)
+    assert (said["name"], said["offset_ms"]) == ("simulated-clock", ahead_ms)
+    assert 0 <= said["now_ms"] - (real_ms + ahead_ms) < 60_000
+    market = load_market(place.folder / "api.toml")
+    for network in (
+        load_operator(place.folder / "network" / "delta.toml").network,
+        market.network,
+    ):
+        assert network.clock == place.clock
+    assert programs_of(place)[0].command[-2:] == ("--network", str(place.network))
+    assert "2036-12-27" in shown(look(place))
+    with pytest.raises(ConfigError, match="never earlier again"):
+        _moved(place, ahead_ms - 1)
+    assert _moved(place, ahead_ms + 1).clock_offset_ms == ahead_ms + 1
+    set_clock(place.network, 0)
+    assert Place.load(place.folder).clock.name == "system-clock"
+
+
+def test_a_clock_is_set_before_an_expiry(place):
+    clock = SystemClock()
+    for minutes in (0.0, 5.0, 1440.0):
+        now_ms = clock.now_ms() + offset_ms(None, minutes, clock)
+        left_ms = (EXPIRY_MS - now_ms) % DAY_MS
+        assert abs(left_ms - minutes * 60_000 % DAY_MS) < 1000
+        assert now_ms >= clock.now_ms() - 1000
+    assert offset_ms(None, None, clock) is None
+    with pytest.raises(ConfigError, match="once"):
+        offset_ms("2036-12-27T06:55:00Z", 1.0, clock)
+    with pytest.raises(ConfigError, match="write a time, as"):
+        offset_ms("tomorrow", None, clock)
+
+
+def test_live_venues_have_real_time(tmp_path):
+    place = create(tmp_path / "net", live=True, port=None, block_s=5)
+    with pytest.raises(ConfigError, match="real time"):
+        _moved(place, 1)
+    set_clock(place.network, 1)
+    with pytest.raises(ConfigError, match="live venues have real time"):
+        Place.load(place.folder)
 
 
 # Processes
@@ -299,21 +359,21 @@ def test_logs_are_merged_by_time_and_readable(place):
     place.log("bravo").write_text(f"{json.dumps(early)}\n{json.dumps(early | bad)}\nplain\n{{half")
     logs = tail.logs_of(place, None)
     assert tail.merged(logs) == [
-        "00:00:01.000  bravo       started",
-        "00:00:01.000  bravo       ERROR stops ! OSError: no disk",
-        "00:00:01.000  bravo       plain",
-        "00:00:02.500  alpha       certified round=7",
+        "00:00:01.000  bravo        started",
+        "00:00:01.000  bravo        ERROR stops ! OSError: no disk",
+        "00:00:01.000  bravo        plain",
+        "00:00:02.500  alpha        certified round=7",
     ]
     assert tail.merged(logs) == []
     with place.log("bravo").open("a") as log:
         log.write(" a line}\n")
-    assert tail.merged(logs) == ["-             bravo       {half a line}"]
+    assert tail.merged(logs) == ["-             bravo        {half a line}"]
     assert last_lines(place.log("bravo"), 1) == ["{half a line}"]
     assert last_lines(Path("nowhere"), 1) == []
 
 
 def test_a_log_of_nobody(place):
-    with pytest.raises(ConfigError, match="zulu: no such program; choose up, venues, chain"):
+    with pytest.raises(ConfigError, match="zulu: no such program; choose up, venues, coordinator"):
         tail.logs_of(place, "zulu")
 
 

@@ -18,6 +18,7 @@ from actors.market_config import MarketConfig, Pricing
 from actors.market_desk import Dispute
 from actors.market_store import MarketStore
 from actors.network import Network
+from actors.pool_desk import PoolDesk
 from actors.ports import free_ports
 from actors.transport_options import Address, Peer
 from protocol.errors import ConfigError
@@ -39,6 +40,8 @@ BASE = "http://127.0.0.1"
 RICH = 10**8
 """A premium that nothing here costs."""
 
+FUND = {"name": "FUND", "txid": "ab" * 32, "vsize": 298, "fee": 599, "height": 124}
+
 NETWORK = Network(
     config=CONFIG,
     feeds=(FEED,),
@@ -55,6 +58,7 @@ class TestClock:
     """Stands where tests put it."""
 
     __test__ = False
+    name = "test-clock"
 
     def __init__(self, now_ms: int = T0 + 500) -> None:
         self.at_ms = now_ms
@@ -73,10 +77,11 @@ class TestDesk:
         self.offered: list[int] = []
         self.exercised: list[tuple[int, int | None]] = []
         self.settled: list[int] = []
+        self.left: list[int] = []
         self.stage: dict[int, Stage] = {}
         self.shown: dict[int, Dispute] = {}
         self.fault: str | None = None
-        self.rows: Sequence[dict[str, Any]] = ()
+        self.rows: Sequence[dict[str, Any]] = (FUND,)
 
     async def offer(self, contract: Contract) -> None:
         if self.fault is not None:
@@ -98,6 +103,9 @@ class TestDesk:
 
     async def dispute(self, contract: Contract) -> Dispute | None:
         return self.shown.get(contract.id)
+
+    async def leave(self, contract: Contract) -> None:
+        self.left.append(contract.id)
 
     async def close(self) -> None:
         pass
@@ -166,22 +174,22 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateway_on(folder: Path, **changes: Any):
+async def gateway_on(folder: Path, pool_desk: PoolDesk | None = None, **changes: Any):
     """A gateway whose desk is ``TestDesk`` unless told otherwise."""
     async with running_market(folder, **{"desk": TestDesk(), **changes}) as market:
-        app = create_app(market)
+        app = create_app(market, pool_desk=pool_desk)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
             yield Gateway(market, client, app)
 
 
 @asynccontextmanager
-async def served(folder: Path, **changes: Any):
+async def served(folder: Path, pool_desk: PoolDesk | None = None, **changes: Any):
     """A market behind granian, and its address."""
     (port,) = free_ports(1)
     changes = {"desk": TestDesk(), "listen": Address("127.0.0.1", port), **changes}
     async with running_market(folder, **changes) as market:
-        serving = asyncio.create_task(serve_market(market))
+        serving = asyncio.create_task(serve_market(market, pool_desk))
         await asyncio.to_thread(_until_it_listens, port)
         try:
             yield market, f"127.0.0.1:{port}"

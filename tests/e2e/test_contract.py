@@ -62,7 +62,7 @@ def check(report: dict[str, Any], path: str) -> None:
     units, names = PATHS[path]
     assert report["ok"], report["outcome"]
     shown = [tx["name"].split(":")[-1] for tx in report["txs"]]
-    assert [re.sub(r"^(VERDICT_[A-Z-]+)_\d+$", r"\1", name) for name in shown] == names
+    assert [re.sub(r"^(VERDICT_[A-Z-]+)_[0-9a-fx.]+$", r"\1", name) for name in shown] == names
     claims = {tx["name"].split(":")[0] for tx in report["txs"] if ":" in tx["name"]}
     assert claims == PROVERS.get(path, {"holder"})
     holder, writer = report["balances"]["holder"], report["balances"]["writer"]

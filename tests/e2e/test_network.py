@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
@@ -198,6 +199,28 @@ def test_an_exercise_notice_settles_an_american_contract_in_its_round(net):
     until(lambda: expire(exercise).count("wait for") == 3, "every oracle waits for that round")
 
 
+def test_three_oracles_attest_one_price_for_discreet_log_contracts(net, tmp_path):
+    maturity = int(time.time()) + 3
+    target = 1000 * maturity // net.agreed.config.interval_ms
+    files = {name: net.folder / f"{name}.toml" for name in ORACLES}
+    for file in files.values():
+        oracle_vm("oracle", "dlc", "announce", "--config", file, "--maturity", maturity)
+    until(lambda: net.last_round(AGGREGATOR) > target, "the price is certified")
+    asked = ("--config", net.folder / f"{AGGREGATOR}.toml", "--start", target, "--target", target)
+    expired = oracle_vm("aggregator", "expire", *asked)
+    answer = tmp_path / "expiry.json"
+    answer.write_text(json.dumps(expired))
+    values = set()
+    for name, file in files.items():
+        oracle_vm("oracle", "dlc", "attest", "--config", file, answer)
+        public = net.data(name) / f"dlc/public/btcusd-{maturity}.attestation.json"
+        verdict = oracle_vm("verify", public, "--json")
+        assert (verdict["kind"], verdict["valid"]) == ("attestation", True)
+        values.add(verdict["outcome"])
+    price_e8 = ExpiryCertificate.decode(bytes.fromhex(expired["expiry"])).expiry.price_e8
+    assert values == {price_e8 // 10**8}
+
+
 def test_logs_are_json_with_the_round_and_nothing_holds_a_secret(net):
     net.until_certified(AGGREGATOR, 2)
     texts = {f"{name}/metrics": net.page(name).encode() for name in net.names}
@@ -208,6 +231,17 @@ def test_logs_are_json_with_the_round_and_nothing_holds_a_secret(net):
     assert {"alpha.log", "guard.journal", "history.sqlite", "network.toml"} <= {
         path.rpartition("/")[2] for path in texts
     }
+    assert leaks(secrets_in(net.folder), texts) == []
+
+
+def test_no_process_is_started_with_a_secret(net):
+    texts = {
+        f"{name}/{what}": Path(f"/proc/{process.pid}/{what}").read_bytes()
+        for name, process in net.processes.items()
+        for what in ("cmdline", "environ")
+    }
+    assert len(texts) == 8
+    assert all(texts.values())
     assert leaks(secrets_in(net.folder), texts) == []
     for name in net.names:
         lines = net.log(name)

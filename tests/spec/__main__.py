@@ -7,7 +7,8 @@ needs that is to share contracts with this one.
 import sys
 from pathlib import Path
 
-from tests.spec.leaves import bodies
+from tests.spec import opened
+from tests.spec.leaves import WIDTHS, bodies, templates
 from tests.spec.vectors import FOLDER, LAYERS, text
 
 
@@ -20,7 +21,8 @@ def main(words: list[str]) -> int:
     if words[:1] == ["--bodies"]:
         folder = Path(words[1])
         folder.mkdir(parents=True, exist_ok=True)
-        for digest, body in bodies().items():
+        every = [*opened.templates(), *(one for width in WIDTHS for one in templates(width))]
+        for digest, body in bodies(every).items():
             (folder / digest).write_bytes(body)
     return 0
 

@@ -1,6 +1,6 @@
 """Known answers of the leaves: every template of the fixed contract's two widths."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -30,14 +30,14 @@ def answers() -> dict[str, Any]:
         "text": [premises.image.text_base, premises.image.text_end],
         "memory": [[segment.base, segment.end] for segment in premises.image.memory],
         "zero": list(premises.zero_ranges()),
-        "templates": [_template(template) for template in templates(20)],
+        "templates": [template_of(template) for template in templates(20)],
     }
 
 
 def wide_answers() -> dict[str, Any]:
     """The same for hashes of 32 bytes: those that differ."""
-    narrow = {tuple(_template(template)) for template in templates(20)}
-    found = [_template(template) for template in templates(32)]
+    narrow = {tuple(template_of(template)) for template in templates(20)}
+    found = [template_of(template) for template in templates(32)]
     return {
         "about": "docs/spec/leaves.md",
         "templates": [one for one in found if tuple(one) not in narrow],
@@ -65,17 +65,16 @@ def templates(width: int) -> Iterator[Template]:
             yield from refute_leaves(shape)
 
 
-def bodies() -> dict[str, bytes]:
-    """The bytes of every template by their SHA-256."""
-    every = (template.body for width in WIDTHS for template in templates(width))
-    return {sha256(body).hexdigest(): body for body in every}
+def bodies(several: Iterable[Template]) -> dict[str, bytes]:
+    """The bytes of templates by their SHA-256."""
+    return {sha256(template.body).hexdigest(): template.body for template in several}
 
 
 def _premises(width: int) -> Premises:
     return premises_of(fixed.terms(width), Role.HOLDER)
 
 
-def _template(template: Template) -> list[Any]:
+def template_of(template: Template) -> list[Any]:
     """Name, SHA-256 of the body, its bytes, hints, and the messages from the top of the witness:
     ``*`` is signed here for the first time, ``!`` is verified and not looked at."""
     body = template.body

@@ -14,10 +14,15 @@ from coincurve import PublicKeyXOnly
 from unicorn import UC_ARCH_RISCV, UC_MODE_RISCV32, Uc
 from unicorn.riscv_const import UC_RISCV_REG_PC, UC_RISCV_REG_X0
 
+from protocol.dispute.leaves.template import Guard
+from tests.builders.leaves import public_keys
+from tests.spec import opened
 from tests.spec.vectors import COMMAND, FOLDER, LAYERS, text
 
 MAX_BYTES = 1_000_000
 PAGE = 0x1000
+WORD_HINTS = 16 * 8 + 4 * 40
+"""Of a leaf WORD at W = 20."""
 SENTINELS = ("fffffff1", "fffffff5")
 
 
@@ -107,6 +112,43 @@ def test_the_opening_leads_to_its_root() -> None:
         right = opening["step"] // 4 >> level & 1
         node = blake3(sibling + node if right else node + sibling).digest(20)
     assert node.hex() == opening["root"]
+
+
+# Opened inputs
+
+
+def page_nodes(size: int, width: int) -> list[list[bytes]]:
+    """Each page's nodes level by level, one behind the other, as docs/spec/input.md says it."""
+    data = bytes((7 * n + n // 256) % 256 for n in range(size))
+    region = size.to_bytes(4, "little") + data
+    region += bytes(-len(region) % 1024)
+    pages = []
+    for page in range(0, len(region), 1024):
+        nodes = [blake3(region[at : at + 64]).digest(width) for at in range(page, page + 1024, 64)]
+        for n in range(0, 30, 2):
+            nodes.append(blake3(nodes[n] + nodes[n + 1]).digest(width))
+        pages.append(nodes)
+    return pages
+
+
+@pytest.mark.parametrize("about", known("opened")["inputs"], ids=lambda one: f"{one['size']}")
+def test_opened_inputs_without_our_tree(about: dict[str, Any]) -> None:
+    roots = [nodes[-1] for nodes in page_nodes(about["size"], about["width"])]
+    assert [root.hex() for root in roots] == about["roots"]
+    data = bytes([about["width"]]) + b"".join(roots)
+    assert tagged("btcfi/dispute/input/v1", data).hex() == about["digest"]
+
+
+def test_the_opened_word_is_in_its_page() -> None:
+    opening = known("opened")["opening"]
+    words = [int(one, 16) for one in opening["block"]]
+    at = int(opening["address"], 16) - 0x4000_0000
+    assert words[at // 4 % 16] == int(opening["value"], 16)
+    node = blake3(b"".join(one.to_bytes(4, "little") for one in words)).digest(20)
+    for level, sibling in enumerate(map(bytes.fromhex, opening["siblings"])):
+        right = at // 64 >> level & 1
+        node = blake3(sibling + node if right else node + sibling).digest(20)
+    assert node == page_nodes(opening["size"], 20)[at // 1024][-1]
 
 
 # Terms and one-time signatures
@@ -267,7 +309,10 @@ def test_the_dispute_page_has_the_sizes_of_the_leaves() -> None:
         re.MULTILINE,
     )
     told = {kind: int((most or only).replace(",", "")) for kind, only, most in rows}
-    assert len(told) == 15
+    assert len(told) == 16
+    alone = Guard((bytes(32),), 1)
+    leaves = [t for t in opened.templates() if t.hints == WORD_HINTS]
+    largest["WORD"] = max(len(leaf.script(alone, public_keys(leaf))) for leaf in leaves)
     for kind, size in told.items():
         assert largest[kind] == size, kind
 

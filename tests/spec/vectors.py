@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.spec import commitment, funding, game, graph, leaves, machine, one_time, terms
+from tests.spec import commitment, funding, game, graph, leaves, machine, one_time, opened, terms
 
 FOLDER = Path(__file__).parents[2] / "docs" / "spec" / "vectors"
 COMMAND = "python -m tests.spec"
@@ -13,6 +13,7 @@ COMMAND = "python -m tests.spec"
 LAYERS: dict[str, Callable[[], dict[str, Any]]] = {
     "machine": machine.answers,
     "commitment": commitment.answers,
+    "opened": opened.answers,
     "terms": terms.answers,
     "one_time": one_time.answers,
     "graph": graph.answers,

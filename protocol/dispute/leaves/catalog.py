@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from protocol.crypto.winternitz import Digits, digits_of
+from protocol.dispute import verdicts
 from protocol.dispute.assertion import Assertion, BlockRefutation, Refutation
 from protocol.dispute.claim import FAN
 from protocol.dispute.fragment import record_digits
@@ -13,6 +14,7 @@ from protocol.dispute.leaves.said import Said
 from protocol.dispute.leaves.template import Template
 from protocol.dispute.leaves.verdict_assert import refute_block, refute_node
 from protocol.dispute.leaves.verdict_open import Shape, near, open_hints, open_leaves, opening
+from protocol.dispute.leaves.verdict_opened import opened_hints, opened_leaves, opened_word
 from protocol.dispute.leaves.verdict_program import (
     entry,
     not_halt,
@@ -32,22 +34,7 @@ from protocol.dispute.leaves.verdict_words import (
 )
 from protocol.dispute.premises import Premises
 from protocol.dispute.transcript import Transcript
-from protocol.dispute.verdicts import (
-    BlockVerdict,
-    EntryVerdict,
-    FutureVerdict,
-    InitVerdict,
-    InputVerdict,
-    NearVerdict,
-    NodeVerdict,
-    NotHaltVerdict,
-    OpenVerdict,
-    RecordVerdict,
-    RomVerdict,
-    Verdict,
-    ZeroVerdict,
-    picked,
-)
+from protocol.dispute.verdicts import Verdict, picked
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +57,7 @@ def verdict_leaves(
     yield from tree_leaves(premises.log4_steps, premises.width)
     yield from program_leaves(premises.log4_steps, premises.image)
     yield from word_leaves(premises, messages)
+    yield from opened_leaves(premises)
     yield from open_leaves(premises.log4_steps, premises.width)
 
 
@@ -84,26 +72,26 @@ def leaf_of(
     places = transcript.places(premises)
     messages = published_messages(premises.layout) if published is None else tuple(published)
     match verdict:
-        case NodeVerdict(turn):
+        case verdicts.NodeVerdict(turn):
             if not 1 <= turn < k:
                 return None
             return Chosen(node(k, width, turn, places[turn - 2] if turn > 1 else 0))
-        case BlockVerdict():
+        case verdicts.BlockVerdict():
             return Chosen(block(k, width, places[k - 2] if k > 1 else 0))
-        case RecordVerdict():
+        case verdicts.RecordVerdict():
             return Chosen(record(k, places[-1]))
-        case EntryVerdict():
+        case verdicts.EntryVerdict():
             return Chosen(entry(k, premises.image.entry))
-        case NotHaltVerdict():
+        case verdicts.NotHaltVerdict():
             return Chosen(not_halt(k))
-        case RomVerdict():
+        case verdicts.RomVerdict():
             page = page_with(text_pages(premises.image), transcript.executed.pc)
             return Chosen(rom(k, page)) if page else None
-        case NearVerdict(accusation, child):
+        case verdicts.NearVerdict(accusation, child):
             if child not in range(FAN - 1):
                 return None
             return Chosen(near(Shape(k, width, k, child), accusation))
-        case OpenVerdict(accusation, place, opened, siblings):
+        case verdicts.OpenVerdict(accusation, place, opened, siblings):
             shape = Shape(k, width, place.turn, place.child)
             if not shape.direct:
                 return None
@@ -115,7 +103,7 @@ def leaf_of(
 def _word_leaf(
     premises: Premises,
     transcript: Transcript,
-    verdict: FutureVerdict | InitVerdict | InputVerdict | ZeroVerdict,
+    verdict: verdicts.SlotVerdict,
     messages: tuple[Said, ...],
 ) -> Chosen | None:
     """The leaf about one slot."""
@@ -124,18 +112,19 @@ def _word_leaf(
     if slot is None:
         return None
     match verdict:
-        case FutureVerdict():
+        case verdicts.FutureVerdict():
             return Chosen(future(k, number))
-        case ZeroVerdict():
+        case verdicts.ZeroVerdict():
             return Chosen(zero(k, tuple(premises.zero_ranges()), number))
-        case InitVerdict():
+        case verdicts.InitVerdict():
             page = page_with(initial_pages(premises), slot.address)
             return Chosen(init(k, page, number)) if page else None
-        case InputVerdict():
-            word = premises.layout.word(slot.address)
-            if word is None or all(digit.published is None for digit in word):
-                return None
-            return Chosen(published_word(k, slot.address, word, messages, number))
+        case verdicts.InputVerdict():
+            word = premises.published_word(slot.address)
+            return Chosen(published_word(k, slot.address, word, messages, number)) if word else None
+        case verdicts.WordVerdict(block, siblings):
+            opened = premises.input_page(slot.address)
+            return Chosen(opened_word(k, opened), opened_hints(block, siblings)) if opened else None
 
 
 def spoken(

@@ -5,7 +5,6 @@ from functools import lru_cache
 
 from protocol.bitcoin.opcodes import Op
 from protocol.dispute.assembler import Item, Operand
-from protocol.dispute.claim import Fault
 from protocol.dispute.fragment import SLOTS
 from protocol.dispute.gadgets.lookup import Page, pages_of, require_not_at
 from protocol.dispute.gadgets.word import constant, is_zero, less_than, require_equal, within
@@ -13,8 +12,8 @@ from protocol.dispute.leaves import said
 from protocol.dispute.leaves.evidence import Evidence, SlotWords, head, slot
 from protocol.dispute.leaves.said import Said
 from protocol.dispute.leaves.template import Template
+from protocol.dispute.opened import OpenedLayout, input_end
 from protocol.dispute.premises import InputDigit, InputLayout, Premises
-from riscv_vm.image import input_region
 from riscv_vm.isa import INPUT_BASE
 from riscv_vm.record import register_address
 
@@ -105,7 +104,7 @@ def _source(messages: Sequence[Said], published: int) -> tuple[int, int]:
     raise AssertionError("the messages hold every published digit")
 
 
-def published_messages(layout: InputLayout) -> tuple[Said, ...]:
+def published_messages(layout: InputLayout | OpenedLayout) -> tuple[Said, ...]:
     """The messages that publish the input: each part in pieces of 32 bytes, counted through."""
     sizes = [
         min(MESSAGE_DIGITS, part - at)
@@ -119,8 +118,7 @@ def published_messages(layout: InputLayout) -> tuple[Said, ...]:
 def initial_pages(premises: Premises) -> tuple[Page, ...]:
     """Every word that the leaf INIT knows: data, the input that the terms fix, registers."""
     addresses = [*range(register_address(1), register_address(31) + 1, 4)]
-    region = len(input_region(premises.layout.fixed))
-    addresses += range(INPUT_BASE, INPUT_BASE + region, 4)
+    addresses += _input_words(premises)
     for segment in premises.image.data:
         addresses += range(segment.base, segment.base + len(segment.content), 4)
     known = ((address, premises.constant(address)) for address in sorted(addresses))
@@ -130,13 +128,16 @@ def initial_pages(premises: Premises) -> tuple[Page, ...]:
 def word_leaves(premises: Premises, messages: tuple[Said, ...]) -> Iterator[Template]:
     """All leaves of this file; ``messages`` publish the input's digits, in their order."""
     log4_steps, ranges = premises.log4_steps, tuple(premises.zero_ranges())
-    region = len(input_region(premises.layout.fixed))
     for number in range(SLOTS):
         yield future(log4_steps, number)
         yield zero(log4_steps, ranges, number)
         for page in initial_pages(premises):
             yield init(log4_steps, page, number)
-        for address in range(INPUT_BASE, INPUT_BASE + region, 4):
-            word = premises.layout.word(address)
-            if word is not None and premises.origin(address) is Fault.INPUT:
+        for address in _input_words(premises):
+            if word := premises.published_word(address):
                 yield published_word(log4_steps, address, word, messages, number)
+
+
+def _input_words(premises: Premises) -> range:
+    """The address of every word of the input."""
+    return range(INPUT_BASE, input_end(premises.layout.fixed), 4)

@@ -9,10 +9,12 @@ from functools import partial
 from itertools import product
 from typing import Final
 
+from protocol.dispute import verdicts
 from protocol.dispute.assertion import Assertion, signed_levels
 from protocol.dispute.claim import FAN, Fault, base4
 from protocol.dispute.fragment import SLOTS, Fragment
 from protocol.dispute.lies.scene import Chance
+from protocol.dispute.opened import OpenedLayout, word_in_block
 from protocol.dispute.opening import (
     Place,
     climb,
@@ -25,25 +27,8 @@ from protocol.dispute.opening import (
 )
 from protocol.dispute.premises import Premises
 from protocol.dispute.rules import History
-from protocol.dispute.verdicts import (
-    DIRECT_LEVELS,
-    Accusation,
-    BlockVerdict,
-    EntryVerdict,
-    FutureVerdict,
-    InitVerdict,
-    InputVerdict,
-    NearVerdict,
-    NodeVerdict,
-    NotHaltVerdict,
-    OpenVerdict,
-    Predicate,
-    RecordVerdict,
-    RomVerdict,
-    Verdict,
-    ZeroVerdict,
-)
-from riscv_vm.isa import NOWRITE
+from protocol.dispute.verdicts import DIRECT_LEVELS, LOADED, Accusation, Predicate, Verdict
+from riscv_vm.isa import INPUT_BASE, NOWRITE
 from riscv_vm.record import BLOCK_RECORDS, Block, Record
 
 ACCUSATIONS: Final = (
@@ -60,22 +45,23 @@ Accusing = Callable[[Chance, Premises, Fragment, History], Verdict | None]
 """A verdict about the honest fragment of a step, which is false; None if it has no leaf there."""
 
 
-def accusations(log4_steps: int) -> Mapping[str, Accusing]:
-    """One a leaf, by its name."""
+def accusations(log4_steps: int, *, opened: bool = False) -> Mapping[str, Accusing]:
+    """One a leaf, by its name; ``opened``: the input's words are opened instead of published."""
     plain: Mapping[str, Verdict] = {
-        "record": RecordVerdict(),
-        "rom": RomVerdict(),
-        "entry": EntryVerdict(),
-        "not-halt": NotHaltVerdict(),
-        **{f"node-{turn}": NodeVerdict(turn) for turn in range(1, log4_steps)},
-        "block": BlockVerdict(),
+        "record": verdicts.RecordVerdict(),
+        "rom": verdicts.RomVerdict(),
+        "entry": verdicts.EntryVerdict(),
+        "not-halt": verdicts.NotHaltVerdict(),
+        **{f"node-{turn}": verdicts.NodeVerdict(turn) for turn in range(1, log4_steps)},
+        "block": verdicts.BlockVerdict(),
     }
+    published = partial(_of_origin, Fault.INPUT, verdicts.InputVerdict)
     return {
         **{name: _always(verdict) for name, verdict in plain.items()},
-        "future": lambda rng, *_: FutureVerdict(rng.randrange(0, SLOTS)),
-        "zero": lambda rng, *_: ZeroVerdict(rng.randrange(0, SLOTS)),
-        "init": partial(_of_origin, Fault.INIT, InitVerdict),
-        "input": partial(_of_origin, Fault.INPUT, InputVerdict),
+        "future": lambda rng, *_: verdicts.FutureVerdict(rng.randrange(0, SLOTS)),
+        "zero": lambda rng, *_: verdicts.ZeroVerdict(rng.randrange(0, SLOTS)),
+        "init": partial(_of_origin, Fault.INIT, verdicts.InitVerdict),
+        **({"word": word_opening} if opened else {"input": published}),
         "near": near_opening,
         "open": direct_opening,
     }
@@ -83,19 +69,17 @@ def accusations(log4_steps: int) -> Mapping[str, Accusing]:
 
 def plain_verdicts(premises: Premises) -> Iterator[Verdict]:
     """Every verdict that needs no opening, with every selector in range."""
-    yield from (RecordVerdict(), RomVerdict(), EntryVerdict(), NotHaltVerdict(), BlockVerdict())
-    yield from (NodeVerdict(turn) for turn in range(1, premises.rounds + 1))
-    for slot in range(SLOTS):
-        yield from (FutureVerdict(slot), InitVerdict(slot), InputVerdict(slot), ZeroVerdict(slot))
+    yield from (kind() for kind in verdicts.PLAIN)
+    yield from (verdicts.NodeVerdict(turn) for turn in range(1, premises.rounds + 1))
+    yield from (kind(slot) for slot in range(SLOTS) for kind in verdicts.OF_SLOT)
 
 
 def strange_verdicts(premises: Premises) -> Iterator[Verdict]:
     """Verdicts with selectors out of range, and in-block openings of every record."""
-    yield from (NodeVerdict(turn) for turn in (-1, 0, premises.rounds + 1))
-    for slot in (-1, SLOTS, 15):
-        yield from (FutureVerdict(slot), InitVerdict(slot), InputVerdict(slot), ZeroVerdict(slot))
+    yield from (verdicts.NodeVerdict(turn) for turn in (-1, 0, premises.rounds + 1))
+    yield from (kind(slot) for slot in (-1, SLOTS, 15) for kind in verdicts.OF_SLOT)
     for accusation, child in product(ACCUSATIONS, range(-1, FAN + 1)):
-        yield NearVerdict(accusation, child)
+        yield verdicts.NearVerdict(accusation, child)
 
 
 def false_verdicts(
@@ -106,11 +90,13 @@ def false_verdicts(
     yield from strange_verdicts(premises)
     for _ in range(tries):
         yield false_opening(rng, premises, fragment, history)
+        if word := word_opening(rng, premises, fragment, history):
+            yield word
 
 
 def false_opening(
     rng: Chance, premises: Premises, fragment: Fragment, history: History
-) -> OpenVerdict:
+) -> verdicts.OpenVerdict:
     """An OPEN of any place, left or right of the disputed step, with a block that would convict."""
     k = premises.log4_steps
     accusation = rng.choice(ACCUSATIONS)
@@ -127,20 +113,22 @@ def false_opening(
     siblings = siblings_of(history, step, 0, levels_below(premises, turn))
     if rng.random() < 0.1:
         siblings = (*siblings, bytes(premises.width))
-    return OpenVerdict(accusation, place, block, siblings)
+    return verdicts.OpenVerdict(accusation, place, block, siblings)
 
 
 def near_opening(
     rng: Chance, _premises: Premises, fragment: Fragment, _history: History
-) -> NearVerdict | None:
+) -> verdicts.NearVerdict | None:
     """An OPEN within the block of the disputed step; None where nothing is before it there."""
     before = fragment.index % BLOCK_RECORDS
-    return NearVerdict(rng.choice(ACCUSATIONS), rng.randrange(0, before)) if before else None
+    if not before:
+        return None
+    return verdicts.NearVerdict(rng.choice(ACCUSATIONS), rng.randrange(0, before))
 
 
 def direct_opening(
     rng: Chance, premises: Premises, fragment: Fragment, history: History
-) -> OpenVerdict | None:
+) -> verdicts.OpenVerdict | None:
     """A well-formed OPEN of a step not too far before the disputed one, of a block that would
     convict but is in no tree; None where no such step is."""
     disputed = fragment.index
@@ -154,8 +142,25 @@ def direct_opening(
         if wanted is None or place.turn > premises.rounds or levels > DIRECT_LEVELS:
             continue
         block = _replaced(history.block(step // BLOCK_RECORDS), step % BLOCK_RECORDS, wanted)
-        return OpenVerdict(accusation, place, block, siblings_of(history, step, 0, levels))
+        return verdicts.OpenVerdict(accusation, place, block, siblings_of(history, step, 0, levels))
     return None
+
+
+def word_opening(
+    rng: Chance, premises: Premises, fragment: Fragment, _history: History
+) -> verdicts.WordVerdict | None:
+    """A WORD that would convict: the true way of another block, or a block that is in no page. None
+    where no word of an opened input is loaded."""
+    layout, width, address = premises.layout, premises.width, fragment.slots[LOADED].address
+    if not isinstance(layout, OpenedLayout) or not premises.in_input(address):
+        return None
+    other = INPUT_BASE + 4 * rng.randrange(0, (layout.end - INPUT_BASE) // 4)
+    wrong = layout.block(other)[word_in_block(address)] != layout.word(address)
+    if wrong and rng.random() < 0.5:
+        return verdicts.WordVerdict(layout.block(other), layout.siblings(other, width))
+    block = list(layout.block(address))
+    block[word_in_block(address)] ^= 1 << rng.randrange(0, 32)
+    return verdicts.WordVerdict(tuple(block), layout.siblings(address, width))
 
 
 def false_assertions(

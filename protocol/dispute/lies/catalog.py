@@ -9,7 +9,7 @@ who falls silent loses.
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -18,7 +18,7 @@ from protocol.dispute.claim import Fault, Party
 from protocol.dispute.lies import plots
 from protocol.dispute.lies.accusations import accusations
 from protocol.dispute.lies.fields import FRAGMENT_FIELDS, RECORD_FIELDS
-from protocol.dispute.lies.fragments import FORGERIES
+from protocol.dispute.lies.fragments import FORGERIES, wrong_input
 from protocol.dispute.lies.plots import Plot
 from protocol.dispute.lies.prover import Moment
 from protocol.dispute.lies.rehearsal import Sides
@@ -56,11 +56,24 @@ class Lie:
 
 
 @lru_cache(maxsize=4)
-def catalogue(log4_steps: int) -> Mapping[str, Lie]:
-    """Every lie about a trace of 4^log4_steps steps."""
-    found = [*_claims(), *_forgeries(), *_fields(), *_reveals(log4_steps)]
-    found += [*_silences(log4_steps), *_troubles(log4_steps), *_accusations(log4_steps)]
+def catalogue(log4_steps: int, *, opened: bool = False) -> Mapping[str, Lie]:
+    """Every lie about a trace of 4^log4_steps steps.
+
+    ``opened``: of a dispute about an opened input, of which nobody can publish another one.
+    """
+    found = [] if opened else [*_claims()]
+    found += [*_forgeries(), *_fields(), *_reveals(log4_steps), *_silences(log4_steps, opened)]
+    found += [*_troubles(log4_steps), *_accusations(log4_steps, opened)]
+    if opened:
+        found = [replace(lie, ends=_of_opened(lie.ends)) for lie in found]
+        about = "a forged step: a wrong word of the opened input"
+        found.append(_prover("wrong-input", about, Fault.WORD, plots.forging(wrong_input)))
     return MappingProxyType({lie.name: lie for lie in found})
+
+
+def _of_opened(ends: AbstractSet[Fault]) -> frozenset[Fault]:
+    """WORD says of an opened word what INPUT says of a published one."""
+    return frozenset(Fault.WORD if end is Fault.INPUT else end for end in ends)
 
 
 def _prover(name: str, about: str, ends: AbstractSet[Fault] | Fault, plot: Plot) -> Lie:
@@ -164,8 +177,8 @@ _TAMPERED: Final[Mapping[str, tuple[AbstractSet[Fault] | Fault, str]]] = {
 }
 
 
-def _silences(log4_steps: int) -> Iterator[Lie]:
-    moments: list[tuple[str, Moment]] = [("input", (Wait.INPUT, 1))]
+def _silences(log4_steps: int, opened: bool) -> Iterator[Lie]:
+    moments: list[tuple[str, Moment]] = [] if opened else [("input", (Wait.INPUT, 1))]
     moments += [(f"reveal-{turn + 1}", (Wait.NODES, turn)) for turn in range(log4_steps - 1)]
     moments.append((f"reveal-{log4_steps}", (Wait.RECORDS, log4_steps - 1)))
     moments.append(("execute", (Wait.EXECUTE, log4_steps)))
@@ -193,9 +206,9 @@ def _troubles(log4_steps: int) -> Iterator[Lie]:
         yield _anywhere(f"silent-pick-{turn}", side, about, Fault.TIMEOUT, plots.quiet(turn))
 
 
-def _accusations(log4_steps: int) -> Iterator[Lie]:
+def _accusations(log4_steps: int, opened: bool) -> Iterator[Lie]:
     side = Party.CHALLENGER
-    for name, accuse in accusations(log4_steps).items():
+    for name, accuse in accusations(log4_steps, opened=opened).items():
         about = f"challenges a true claim and spends a false verdict: {name}"
         plot = plots.accusing(accuse)
         yield Lie(f"verdict-{name}", side, about, _set(Fault.NONE), plot)

@@ -158,6 +158,17 @@ def wrong_initial(rng: Chance, scene: Scene, index: int) -> Forged | None:
     return _first(scene, index, lies)
 
 
+def wrong_input(rng: Chance, scene: Scene, index: int) -> Forged | None:
+    """A wrong word of an opened input: WORD."""
+    lies = (
+        Premise(words={address: other(rng, value)})
+        for address, value in _reads(rng, scene, index)
+        if scene.premises.input_page(address)
+        for _ in range(3)
+    )
+    return _first(scene, index, lies)
+
+
 def stale_write(rng: Chance, scene: Scene, index: int) -> Forged | None:
     """An older value of the word, with the step that truly wrote it: OPEN."""
 

@@ -14,7 +14,7 @@ from protocol.settlement.dispute.leaf import LeafPath
 from protocol.settlement.move import ANCHOR_SATS
 from protocol.settlement.terms import ContractTerms, Role
 
-_HASHES: Final = ("NODE", "BLOCK", "OPEN")
+_HASHES: Final = ("NODE", "BLOCK", "OPEN", "WORD")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ does not fit one transaction, ASSERT_t_path signs its lower nodes first.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from bitcoin.core import COutPoint
 
@@ -43,33 +43,76 @@ from protocol.dispute.leaves.verdict_assert import (
 from protocol.dispute.leaves.verdict_open import Shape
 from protocol.dispute.premises import Premises
 from protocol.settlement.direction import timeout_name
-from protocol.settlement.dispute.forfeit import Forfeit
 from protocol.settlement.dispute.leaf import Keys, LeafPath, lock_of
-from protocol.settlement.dispute.premises import published_messages
-from protocol.settlement.move import Amounts, Draft, Inputs, Paid, all_of_it
+from protocol.settlement.move import Amounts, Beside, Draft, Inputs, Paid, all_of_it
+from protocol.settlement.party_terms import PartyTerms, Role
 from protocol.settlement.path import Lock, SpendPath, widest_vsize
-from protocol.settlement.settle import Split
-from protocol.settlement.terms import ContractTerms, Role
 
 EXECUTE: Final = "EXECUTE"
 
 
+class Windows(Protocol):
+    """How long each side may take, in blocks, and what a virtual byte may cost."""
+
+    @property
+    def move_window(self) -> int: ...
+
+    @property
+    def challenge_window(self) -> int: ...
+
+    @property
+    def feerate_sat_vb(self) -> int: ...
+
+    @property
+    def max_feerate_sat_vb(self) -> int: ...
+
+
+class DisputeTerms(Protocol):
+    """What a dispute asks of the terms around it."""
+
+    @property
+    def chain(self) -> Windows: ...
+
+    def party(self, role: Role) -> PartyTerms: ...
+
+
+class Ending(Protocol):
+    """What SETTLE pays once the claim was challenged and stood."""
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        """Of its first outputs."""
+
+    @property
+    def scripts(self) -> tuple[bytes, ...]:
+        """Of the outputs behind them."""
+
+    def amounts(self, left: int, paid: Paid, /) -> tuple[int, ...]:
+        """The sats of every output."""
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
-    """The dispute where ``split.prover`` proves; ``challenge`` is its first draft."""
+    """The dispute where ``prover`` proves; ``challenge`` is its first draft.
 
-    terms: ContractTerms
-    split: Split
+    ``published`` are the messages that publish the input's digits, in order. What convicts the
+    prover by signatures of both, TAKE, spends ``seals`` too.
+    """
+
+    terms: DisputeTerms
+    prover: Role
+    ending: Ending
     premises: Premises
     keys: Keys = field(repr=False)
+    published: tuple[Said, ...] = ()
+    seals: tuple[Beside, ...] = ()
     challenge: Draft = field(init=False, repr=False)
     verdicts: tuple[LeafPath, ...] = field(init=False, repr=False)
     """What convicts the prover after EXECUTE, for the challenger alone."""
 
     def __post_init__(self) -> None:
         """ScriptError if a leaf or a transaction does not fit its limits."""
-        published = published_messages(self.terms, self.prover)
-        leaves = _verdict_leaves(self.premises, published)
+        leaves = _verdict_leaves(self.premises, self.published)
         verdicts = tuple(
             self._leaf(leaf, self._challenger, f"VERDICT_{leaf.name}") for leaf in leaves
         )
@@ -79,10 +122,6 @@ class Course:
             draft = self._round(turn, draft)
         ways = ((SpendPath(self.name("CHALLENGE"), self._both, blocks=1),),)
         object.__setattr__(self, "challenge", self._asked("CHALLENGE", ways, draft))
-
-    @property
-    def prover(self) -> Role:
-        return self.split.prover
 
     def name(self, what: str) -> str:
         """The full name of a move or of a way."""
@@ -160,21 +199,25 @@ class Course:
             locks=(),
             plain=(self.terms.party(role).script,),
             amounts=all_of_it,
+            beside=tuple(self._sealed(seal, value.name) for seal in self.seals),
         )
 
     def _settle(self, stage: str, blocks: int) -> Draft:
         """SETTLE_stage: what the claim says, and C's bond goes to P."""
         way = SpendPath(self.name(f"SETTLE_{stage}"), self._both, blocks=blocks)
-        forfeit = Forfeit(self.split)
         return Draft(
             name=way.name,
             prover=self.prover,
             payer=None,
             inputs=((way,),),
-            locks=self.split.locks,
-            plain=forfeit.scripts,
-            amounts=forfeit.amounts,
+            locks=self.ending.locks,
+            plain=self.ending.scripts,
+            amounts=self.ending.amounts,
         )
+
+    def _sealed(self, seal: Beside, taken: str) -> Beside:
+        """``seal`` as it is spent together with ``taken``; names of ways differ within a graph."""
+        return replace(seal, way=replace(seal.way, name=f"{taken}_SEAL"))
 
     # What they are made of
 

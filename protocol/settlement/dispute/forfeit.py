@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from protocol.options.payoff import units_max
 from protocol.settlement.move import Paid
+from protocol.settlement.path import Lock
 from protocol.settlement.settle import Split
 from protocol.settlement.terms import Role
 
@@ -18,6 +19,11 @@ class Forfeit:
     """How SETTLE divides the contract once its claim was challenged."""
 
     split: Split
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        """Of the outputs that the prover's message divides."""
+        return self.split.locks
 
     @property
     def owed_sats(self) -> int:

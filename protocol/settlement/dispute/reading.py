@@ -25,7 +25,6 @@ from protocol.dispute.play import (
 from protocol.settlement.dispute.course import EXECUTE, Course
 from protocol.settlement.dispute.labels import said_of
 from protocol.settlement.dispute.leaf import LeafPath
-from protocol.settlement.dispute.premises import published_messages
 from protocol.settlement.onetime import SignedMessage
 from protocol.settlement.reading import Seen
 
@@ -38,8 +37,8 @@ def move_of(course: Course, seen: Seen) -> Move | None:
     what = (seen.move or "").removeprefix(f"{prover.value}:")
     k, width = course.premises.log4_steps, course.premises.width
     if what.startswith("INPUT") or what == "KICKOFF":
-        order = published_messages(course.terms, prover)
-        shown = tuple(d for message in order if message in digits for d in digits[message])
+        told = (message for message in course.published if message in digits)
+        shown = tuple(digit for message in told for digit in digits[message])
         if what != "KICKOFF":
             return Publish(shown)
         return Kickoff(shown, message_of(digits[said.root(width)]))

@@ -4,50 +4,25 @@ The inverse of ``protocol.dispute.leaves.catalog``: a template's name says what 
 its hints are the blocks, nodes and digits that nobody signed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from protocol.crypto.winternitz import message_of
+from protocol.dispute import verdicts
 from protocol.dispute.assertion import BlockRefutation, NodeRefutation, Refutation
 from protocol.dispute.claim import FAN
-from protocol.dispute.fragment import RECORD_DIGITS, record_of
+from protocol.dispute.fragment import RECORD_DIGITS, record_of, words_of
 from protocol.dispute.leaves.template import Template
 from protocol.dispute.leaves.verdict_open import BLOCK_DIGITS
+from protocol.dispute.leaves.verdict_opened import WORDS_DIGITS
 from protocol.dispute.opening import Place
 from protocol.dispute.premises import Premises
-from protocol.dispute.verdicts import (
-    Accusation,
-    BlockVerdict,
-    EntryVerdict,
-    FutureVerdict,
-    InitVerdict,
-    InputVerdict,
-    NearVerdict,
-    NodeVerdict,
-    NotHaltVerdict,
-    OpenVerdict,
-    Predicate,
-    RecordVerdict,
-    RomVerdict,
-    Verdict,
-    ZeroVerdict,
-)
+from protocol.dispute.verdicts import Accusation, Predicate, Verdict
 from protocol.errors import DisputeError
 from riscv_vm.record import Block
 
-_PLAIN: Final[dict[str, Verdict]] = {
-    "BLOCK": BlockVerdict(),
-    "RECORD": RecordVerdict(),
-    "ROM": RomVerdict(),
-    "ENTRY": EntryVerdict(),
-    "NOT-HALT": NotHaltVerdict(),
-}
-_OF_SLOT: Final[dict[str, Callable[[int], Verdict]]] = {
-    "FUTURE": FutureVerdict,
-    "INIT": InitVerdict,
-    "INPUT": InputVerdict,
-    "ZERO": ZeroVerdict,
-}
+_PLAIN: Final = {kind.fault.value: kind() for kind in verdicts.PLAIN}
+_OF_SLOT: Final = {kind.fault.value: kind for kind in verdicts.OF_SLOT}
 
 
 def shown_by(premises: Premises, template: Template, hints: Sequence[int]) -> Verdict | Refutation:
@@ -60,12 +35,15 @@ def shown_by(premises: Premises, template: Template, hints: Sequence[int]) -> Ve
         return _OF_SLOT[kind](int(about[-1]))
     match kind, about:
         case "NODE", [place]:
-            return NodeVerdict(int(place.partition(".")[0]))
+            return verdicts.NodeVerdict(int(place.partition(".")[0]))
         case "OPEN", ["near", child, *accused]:
-            return NearVerdict(_accusation(accused), int(child))
+            return verdicts.NearVerdict(_accusation(accused), int(child))
         case "OPEN", [place, *accused]:
             turn, number = map(int, place.split("."))
             return _opened(premises, _accusation(accused), turn, number, hints)
+        case "WORD", _:
+            block = tuple(words_of(hints[:WORDS_DIGITS]))
+            return verdicts.WordVerdict(block, _nodes(premises, hints[WORDS_DIGITS:]))
         case "REFUTE", [_, "block"]:
             return BlockRefutation(_block(hints), _nodes(premises, hints[BLOCK_DIGITS:]))
         case "REFUTE", [_, "node", number]:
@@ -76,12 +54,12 @@ def shown_by(premises: Premises, template: Template, hints: Sequence[int]) -> Ve
 
 def _opened(
     premises: Premises, accusation: Accusation, turn: int, child: int, hints: Sequence[int]
-) -> OpenVerdict:
+) -> verdicts.OpenVerdict:
     below = premises.log4_steps - turn
     end = len(hints) - below
     place = Place(turn, child, tuple(hints[end:]))
     siblings = _nodes(premises, hints[BLOCK_DIGITS:end])
-    return OpenVerdict(accusation, place, _block(hints), siblings)
+    return verdicts.OpenVerdict(accusation, place, _block(hints), siblings)
 
 
 def _accusation(words: Sequence[str]) -> Accusation:

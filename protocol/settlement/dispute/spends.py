@@ -28,7 +28,6 @@ from protocol.dispute.transcript import Transcript
 from protocol.errors import DisputeError
 from protocol.settlement.dispute.course import EXECUTE, Course
 from protocol.settlement.dispute.labels import label_of
-from protocol.settlement.dispute.premises import published_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +78,7 @@ def spends_of(course: Course, play: Play, move: Move) -> tuple[Spend, ...]:
             leaf = catalog.leaf_of_refutation(play.premises, assertion, move)
             parent, output, kind = f"ASSERT_{assertion.place.turn}", 1, ""
         case _:
-            published = published_messages(course.terms, course.prover)
-            leaf = catalog.leaf_of(play.premises, said, move, published)
+            leaf = catalog.leaf_of(play.premises, said, move, course.published)
             parent, output, kind = EXECUTE, 0, "VERDICT_"
     if leaf is None:
         raise DisputeError(f"no leaf is for this {type(move).__name__}")
@@ -109,8 +107,7 @@ def signed_by_label(
     course: Course, said: Transcript, assertion: Assertion | None = None
 ) -> dict[Label, Digits]:
     """Every message of the game so far: what the leaves of the next moves verify."""
-    published = published_messages(course.terms, course.prover)
-    values: dict[Said, Digits] = catalog.spoken(course.premises, said, published)
+    values: dict[Said, Digits] = catalog.spoken(course.premises, said, course.published)
     if assertion is not None:
         values |= catalog.asserted(course.premises, assertion)
     own, prover = course.keys.contract_id, course.prover

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
+from protocol.dispute import verdicts
 from protocol.dispute.assertion import Assertion, BlockRefutation, NodeRefutation, Refutation
 from protocol.dispute.claim import FAN
 from protocol.dispute.fragment import UNUSED, Fragment, Slot
+from protocol.dispute.opened import word_in_block
 from protocol.dispute.opening import (
     climb,
     hash_block,
@@ -15,23 +17,7 @@ from protocol.dispute.opening import (
 )
 from protocol.dispute.premises import Premises
 from protocol.dispute.transcript import Transcript
-from protocol.dispute.verdicts import (
-    Accusation,
-    BlockVerdict,
-    EntryVerdict,
-    FutureVerdict,
-    InitVerdict,
-    InputVerdict,
-    NearVerdict,
-    NodeVerdict,
-    NotHaltVerdict,
-    OpenVerdict,
-    Predicate,
-    RecordVerdict,
-    RomVerdict,
-    Verdict,
-    ZeroVerdict,
-)
+from protocol.dispute.verdicts import Accusation, Predicate, Verdict
 from riscv_vm.isa import HALT, INPUT_BASE, NOWRITE, REGISTER_NAMES, TRAP, disassemble
 from riscv_vm.record import Block, Record, register_address
 from riscv_vm.tree import subtree
@@ -105,7 +91,7 @@ def verdict_words(premises: Premises, said: Transcript, verdict: Verdict) -> str
     """What ``verdict`` says about what the prover said, with its numbers."""
     claimed, image = said.executed, premises.image
     match verdict:
-        case NodeVerdict(turn):
+        case verdicts.NodeVerdict(turn):
             parent = said.parent(premises, turn)
             found = subtree(said.rounds[turn - 1])
             above = "the root" if turn == 1 else f"the node picked in round {turn - 1}"
@@ -113,36 +99,36 @@ def verdict_words(premises: Premises, said: Transcript, verdict: Verdict) -> str
                 f"The four nodes of round {turn} hash to {found.hex()}, not to {above},"
                 f" {parent.hex()}."
             )
-        case BlockVerdict():
+        case verdicts.BlockVerdict():
             found = hash_block(said.block, premises.width)
             parent = said.parent(premises, premises.rounds + 1)
             return f"The four records hash to {found.hex()}, not to their node, {parent.hex()}."
-        case RecordVerdict():
+        case verdicts.RecordVerdict():
             return (
                 f"EXECUTE of step {claimed.index:,} {record_words(claimed.write)}; the record"
                 f" revealed for that step {record_words(said.record(premises))}."
             )
-        case RomVerdict():
+        case verdicts.RomVerdict():
             opcode = image.opcode(claimed.pc)
             return (
                 f"The program has {disassemble(opcode, claimed.pc)} (0x{opcode:08x}) at"
                 f" {pc_words(claimed.pc)}, not {instruction_words(claimed)}"
                 f" (0x{claimed.opcode:08x})."
             )
-        case EntryVerdict():
+        case verdicts.EntryVerdict():
             return (
                 f"Step 0 is at the entry point {pc_words(image.entry)}, not at"
                 f" {pc_words(claimed.pc)}."
             )
-        case NotHaltVerdict():
+        case verdicts.NotHaltVerdict():
             return (
                 f"Step {claimed.index:,} is the last, and goes on at"
                 f" {pc_words(claimed.write.next_pc)} instead of HALT."
             )
-        case NearVerdict(accusation, child):
+        case verdicts.NearVerdict(accusation, child):
             near = claimed.index - claimed.index % FAN + child
             return accusation_words(accusation, claimed, near, said.block[child])
-        case OpenVerdict(accusation, place, block, siblings):
+        case verdicts.OpenVerdict(accusation, place, block, siblings):
             step = step_at(premises, claimed.index, place)
             assert step is not None, "the leaf has checked the place"
             words = accusation_words(accusation, claimed, step, block[place.below[-1]])
@@ -158,7 +144,7 @@ def verdict_words(premises: Premises, said: Transcript, verdict: Verdict) -> str
 def _slot_verdict(
     premises: Premises,
     said: Transcript,
-    verdict: FutureVerdict | InitVerdict | InputVerdict | ZeroVerdict,
+    verdict: verdicts.SlotVerdict,
 ) -> str:
     """A verdict about one read slot."""
     claimed = said.executed
@@ -168,17 +154,23 @@ def _slot_verdict(
         f" {address_words(slot.address)}"
     )
     match verdict:
-        case FutureVerdict():
+        case verdicts.FutureVerdict():
             return f"{read}, {pointer_words(slot)}, which is no earlier step."
-        case InitVerdict():
+        case verdicts.InitVerdict():
             began = premises.constant(slot.address)
             assert began is not None, "the leaf knows the word"
             return f"{read} and says that nobody wrote it; it began as {value_words(began)}."
-        case InputVerdict():
+        case verdicts.InputVerdict():
             published = premises.input_word(slot.address, said.input_digits)
             assert published is not None, "the leaf is for an input word"
             return f"{read}; the prover has published {value_words(published)} there."
-        case ZeroVerdict():
+        case verdicts.WordVerdict(block, siblings):
+            shown = block[word_in_block(slot.address)]
+            return (
+                f"{read}; the input that both sides know has {value_words(shown)} there: the word's"
+                f" block and {len(siblings)} siblings lead to the root of its page."
+            )
+        case verdicts.ZeroVerdict():
             return f"{read} and says that nobody wrote it; such a word is zero."
 
 

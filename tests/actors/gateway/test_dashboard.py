@@ -10,10 +10,12 @@ import pytest
 
 from actors.gateway.app import STATIC
 from actors.market_desk import Dispute
+from actors.pool_desk import PoolDesk
 from protocol.options.book import Stage
 from tests.builders.browser import BROWSER, WHY_NOT, Page, browser
 from tests.builders.market import Market, TestDesk, next_certificate, served
 from tests.builders.oracles import PRICE
+from tests.builders.sequencing import USDC, batched, running_desk
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "bip340" / "test-vectors.csv"
 
@@ -21,12 +23,16 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason=WHY_NOT)
 
 
 async def visited(
-    folder: Path, visit: Callable[[Page], None], desk: TestDesk, trade: Callable[[Market], None]
+    folder: Path,
+    visit: Callable[[Page], None],
+    desk: TestDesk,
+    trade: Callable[[Market], None],
+    pool_desk: PoolDesk | None = None,
 ) -> None:
     """``visit`` has the page, while prices come and ``trade`` is called after each."""
     (folder / "market").mkdir()
     (folder / "profile").mkdir()
-    async with served(folder / "market", desk=desk) as (market, address):
+    async with served(folder / "market", desk=desk, pool_desk=pool_desk) as (market, address):
 
         def look() -> None:
             with browser(folder / "profile") as page:
@@ -107,6 +113,39 @@ async def test_a_dispute_is_a_tree_with_a_clock(tmp_path: Path) -> None:
             )  # fmt: skip
 
     await visited(tmp_path, visit, desk, dispute)
+
+
+@pytest.mark.timeout(180)
+async def test_the_pool_is_shown_and_reached_by_keyboard(tmp_path: Path) -> None:
+    def visit(page: Page) -> None:
+        page.until("!document.getElementById('pool').hidden")
+        rows = "[...document.querySelectorAll('#pool-tokens tbody tr')].map((row) => row.innerText)"
+        page.until("document.querySelectorAll('#pool-tokens tbody tr').length === 3")
+        btc, eth, ada = page.value(rows)
+        assert "longs pay" in btc and "$10,000" in btc
+        assert "shorts pay" in eth and "$2,500" in eth
+        assert "nobody pays" in ada
+        meter = "document.querySelector('#pool-tokens .meter').getAttribute('aria-label')"
+        assert "at most 80 %" in page.value(meter)
+        assert page.value("document.querySelectorAll('#pool-composition .part').length") == 4
+        page.until("document.querySelectorAll('#pool-batches details').length >= 2")
+        page.until("!!document.querySelector('#pool-plot path.series')")
+        page.value("document.querySelector('#pool-batches summary').focus()")
+        page.press("Enter")
+        page.until("document.querySelector('#pool-batches details').open")
+        shown = page.value("document.querySelector('#pool-batches details').innerText")
+        assert "To root" in shown and "Payments" in shown
+        page.value("document.getElementById('pool-tokens').focus()")
+        assert page.value("document.activeElement.id") == "pool-tokens"
+
+    async with running_desk(tmp_path / "pool") as (pool_desk, venue):
+        venue.sequencer.submit(venue.add("lp", 100_000))
+        venue.sequencer.submit(venue.increase("bob", 1_000))
+        short = venue.increase("eve", 500, token=2, side=1, size=2_500 * USDC)
+        venue.sequencer.submit(short)
+        await batched(pool_desk, venue)
+        await batched(pool_desk, venue, BTC=40_200)
+        await visited(tmp_path, visit, TestDesk(), nothing, pool_desk)
 
 
 @pytest.mark.timeout(180)

@@ -10,6 +10,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
 from tests.builders.market import served
+from tests.builders.sequencing import batched, running_desk
 
 CHECKS = [
     not_a_server_error,
@@ -22,7 +23,7 @@ CHECKS = [
     checks.unsupported_method,
     checks.use_after_free,
 ]
-EXAMPLES = 25
+EXAMPLES = 12
 
 
 def explore(url: str, mode: GenerationMode) -> list[str]:
@@ -51,8 +52,14 @@ def explore(url: str, mode: GenerationMode) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("mode", "operations"), [(GenerationMode.POSITIVE, 14), (GenerationMode.NEGATIVE, 9)]
+    ("mode", "operations"), [(GenerationMode.POSITIVE, 26), (GenerationMode.NEGATIVE, 18)]
 )
 async def test_every_answer_is_the_one_that_is_documented(tmp_path, mode, operations):
-    async with served(tmp_path) as (_, url):
+    async with (
+        running_desk(tmp_path / "pool") as (desk, venue),
+        served(tmp_path, pool_desk=desk) as (_, url),
+    ):
+        for body in (venue.add("lp", 100_000), venue.increase("bob", 1_000)):
+            venue.sequencer.submit(body)
+        await batched(desk, venue)
         assert len(await asyncio.to_thread(explore, url, mode)) == operations

@@ -19,6 +19,14 @@ async def test_health_and_readiness(tmp_path):
         problem(await gateway.get("/readyz"), 503, "no-price")
 
 
+async def test_what_time_it_is_here(tmp_path):
+    async with gateway_on(tmp_path) as gateway:
+        found = models.Status.model_validate_json((await gateway.get("/v1/status")).content)
+        assert (found.clock, found.clock_offset_ms) == (gateway.market.clock.name, 0)
+        assert found.now_ms == gateway.market.now_ms()
+        assert (found.oracles, found.quorum, found.custody) == (3, 2, "desk")
+
+
 async def test_nodes_as_they_are_heard(tmp_path):
     async with gateway_on(tmp_path) as gateway:
         gateway.market.nodes.append(NodeState("alpha", "ws://127.0.0.1:1", KEYS[0].public))
@@ -135,7 +143,7 @@ async def test_every_route_documents_what_it_answers(tmp_path):
             for path, methods in schema["paths"].items()
             for method, operation in methods.items()
         ]
-        assert len(operations) == 14
+        assert len(operations) == 26
         for path, method, operation in operations:
             assert operation["summary"], (path, method)
             assert operation["description"], (path, method)

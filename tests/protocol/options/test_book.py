@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from protocol.errors import TermsError
-from protocol.options.book import CLOSING_MS, Book, Contract, Order, Side, Stage
+from protocol.options.book import (
+    CLOSING_MS,
+    Book,
+    Contract,
+    Order,
+    Side,
+    Stage,
+    require_in_time,
+)
 from protocol.options.instrument import parse_instrument
 from protocol.units import E8, PriceE8, Round, Sats, UnixMs
 
@@ -43,9 +51,10 @@ def test_an_order_costs_at_most_what_it_says():
 
 def test_orders_end_before_expiry():
     last = UnixMs(order().instrument.expiry_ms - CLOSING_MS)
-    BOOK.place(order(), Sats(1), Round(7), PriceE8(1), last)
+    require_in_time(order(), last)
     with pytest.raises(TermsError, match="60 minutes before expiry"):
-        BOOK.place(order(), Sats(1), Round(7), PriceE8(1), UnixMs(last + 1))
+        require_in_time(order(), UnixMs(last + 1))
+    require_in_time(order(), UnixMs(last + 1), CLOSING_MS - 1)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +131,14 @@ def test_the_party_that_knows_more_is_believed():
     assert after.followed([]) == after
     later = after.followed([Side(role="holder", stage=Stage.OFFERED)])
     assert (later.stage, later.contract_id, later.fault) == (Stage.OPEN, "ab", "")
+
+
+def test_it_is_over_when_neither_has_anything_left_to_do():
+    done = Side(role="holder", stage=Stage.CLOSED, outcome="CLOSE")
+    sweeping = Side(role="writer", stage=Stage.SETTLING, outcome="CLOSE")
+    after = contract(stage=Stage.OPEN).followed([done, sweeping])
+    assert (after.stage, after.outcome) == (Stage.SETTLING, "CLOSE")
+    assert after.followed([done, replace(sweeping, stage=Stage.CLOSED)]).stage is Stage.CLOSED
 
 
 def test_why_it_failed_is_kept():

@@ -60,7 +60,7 @@ def random_terms(draw: st.DrawFn) -> ContractTerms:
         width=draw(st.sampled_from([20, 32])),
         feerate_sat_vb=among(1, rate),
         max_feerate_sat_vb=rate,
-        bond_sats=among(250_000 * rate + 200_000, 10**8),
+        bond_sats=among(260_000 * rate + 200_000, 10**8),
         claim_fee_sats=draw(st.sampled_from([0, 50_000, 77_777])),
         premium_sats=draw(st.sampled_from([0, 100_001])),
         move_window=among(1, 100),

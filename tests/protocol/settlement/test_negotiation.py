@@ -27,6 +27,7 @@ from protocol.settlement.messages import (
     Step,
 )
 from protocol.settlement.policy import Limits
+from protocol.settlement.presign import assemble
 from protocol.settlement.record import decode_contribution, encode_contribution
 from protocol.settlement.terms import Role
 from protocol.settlement.vacant import VACANT
@@ -363,3 +364,17 @@ def refusal(effects) -> str:
     [note] = effects
     assert note.event is Event.REFUSED
     return note.detail
+
+
+@pytest.mark.parametrize("role", [HOLDER, WRITER])
+def test_nobody_can_challenge_its_own_claim(role):
+    """The other side's bond would be lost on a true claim: only its own signature challenges."""
+    world = World(settle_at=10**6).begin()
+    world.until(lambda: all(s.party.stage is Stage.FUNDED for s in world.sides.values()))
+    knowledge = world.sides[role].party._knowledge
+    mine, theirs = f"{role.value}:CHALLENGE", f"{role.other.value}:CHALLENGE"
+    assert set(knowledge.signatures[role]) - set(knowledge.signatures[role.other]) == {mine}
+    assert set(knowledge.signatures[role.other]) >= {theirs}
+    with pytest.raises(SignatureError, match=f"lacks the signature of the {role.other.value}"):
+        assemble(knowledge.graph.move(mine), knowledge.signatures)
+    assert assemble(knowledge.graph.move(theirs), knowledge.signatures)

@@ -4,7 +4,8 @@ import { ChainPanel } from "./chain-panel.js";
 import { ContractsPanel } from "./contracts-panel.js";
 import { remember, showAge, showIndex } from "./index-panel.js";
 import { InstrumentPanel } from "./instrument-panel.js";
-import { api, byId } from "./page.js";
+import { api, byId, now, setClock, utc } from "./page.js";
+import { PoolPanel } from "./pool-panel.js";
 import { Stream } from "./stream.js";
 
 const ASSET = "BTC";
@@ -45,6 +46,7 @@ async function main() {
     (name) => instrument.show(name, chain.state),
   );
   const contracts = new ContractsPanel(stream);
+  const pool = new PoolPanel();
 
   const listed = () =>
     api("/v1/instruments").then(
@@ -52,13 +54,16 @@ async function main() {
       () => setTimeout(listed, 1000),
     );
   const custody = () => api("/v1/contracts").then((found) => instrument.custody(found.custody), () => instrument.custody(null));
+  await api("/v1/status").then(setClock, () => {});
   await api("/v1/certificates?limit=100").then(({ certificates }) => remember(certificates.toReversed(), `${ASSET}/USD`), () => {});
   stream.subscribe(`index.${ASSET}`, showIndex);
   stream.subscribe("contracts", (state) => contracts.show(state));
+  stream.subscribe("pool.details", (state) => pool.show(state));
   listed();
   custody();
   setInterval(listed, LISTED_MS);
   setInterval(showAge, 250);
+  setInterval(() => (byId("clock").title = utc(now())), 1000);
 }
 
 main();

@@ -1,6 +1,6 @@
 // Contracts with their transactions on Bitcoin, and disputes as the tree that both sides walk down.
 
-import { api, badge, byId, dollars, duration, el, facts, sats, shortened } from "./page.js";
+import { api, badge, byId, dollars, duration, el, facts, now, sats, shortened } from "./page.js";
 
 const KINDS = { open: "good", settling: "busy", disputed: "bad", closed: "", failed: "bad" };
 
@@ -97,7 +97,7 @@ export class ContractsPanel {
   refresh(id) {
     const contract = this.contracts[id];
     const details = this.list.items.get(id).firstChild;
-    const left = contract.expiry_ms - Date.now();
+    const left = contract.expiry_ms - now();
     details
       .querySelector("summary")
       .replaceChildren(

@@ -2,7 +2,7 @@
 
 import { fromHex, toHex } from "./bytes.js";
 import { checkCertificate, decodeCertificate, decodeConfig } from "./certificate.js";
-import { badge, byId, dollars, duration, el, facts, number, percent, shortened } from "./page.js";
+import { badge, byId, dollars, duration, el, facts, now, number, percent, shortened } from "./page.js";
 import { plot } from "./plot.js";
 
 const HISTORY = 240;
@@ -60,5 +60,5 @@ export function showIndex(state) {
 
 /** The age of the price, which grows while nothing comes. */
 export function showAge() {
-  if (newest) byId("age").textContent = `${duration(Math.max(Date.now() - newest.timeMs, 0))} old`;
+  if (newest) byId("age").textContent = `${duration(Math.max(now() - newest.timeMs, 0))} old`;
 }

@@ -43,6 +43,17 @@ export function duration(ms) {
     .join(" ");
 }
 
+let aheadMs = 0;
+
+/** The server's time: `status` is of /v1/status. On a simulated clock the page says so. */
+export function setClock(status) {
+  aheadMs = status.now_ms - Date.now();
+  byId("clock").hidden = !status.clock_offset_ms;
+  byId("clock").textContent = "simulated clock";
+}
+
+export const now = () => Date.now() + aheadMs;
+
 export const utc = (ms) => new Date(ms).toISOString().replace("T", " ").slice(0, 19) + " UTC";
 
 export function facts(rows) {

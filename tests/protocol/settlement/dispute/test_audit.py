@@ -144,7 +144,7 @@ def test_a_side_that_sweeps_too_late_is_short() -> None:
     table = seated(about)
     table.play_out(Plan(about.run()).move, lambda play: None)
     table.stage.mine(table.course.terms.chain.sweep_delay)
-    everything = range(len(table.course.split.locks))
+    everything = range(len(table.course.ending.split.locks))
     settle = table.graph.move(table.last)
     taken = sweep_tx(table.graph, settle, H, everything, KEYS[H], AUX)
     table.stage.broadcast(taken)

@@ -57,7 +57,7 @@ def require_claim(table: Table) -> None:
     locked.append(terms.chain.claim_fee_sats)
     assert [int(out.nValue) for out in settle.vout[: len(locked)]] == locked
     assert [out.scriptPubKey for out in settle.vout[: len(locked)]] == [
-        lock.script_pubkey for lock in table.course.split.locks
+        lock.script_pubkey for lock in table.course.ending.split.locks
     ]
     value = table.graph.contract.value_sats
     assert table.received(Party.PROVER) == value - table.burnt() - sum(locked)
@@ -268,7 +268,7 @@ def test_after_a_challenge_the_bits_are_as_the_claim_says(stage: Stage, units: i
     table.play_out(Plan(about.run(units)).move, silent_at_last)
     assert table.play.outcome.settle == "SETTLE_execute"
     payout = {label: m for label, m in table.heard.items() if label.field == "payout"}
-    split, chain = table.course.split, table.course.terms.chain
+    split, chain = table.course.ending.split, table.course.terms.chain
     holders = [bit for bit in range(8) if units >> bit & 1] + [8] * (units == 0xFF)
     writers = [output for output in range(9) if output not in holders]
     locked = split.locked_sats
