@@ -1,8 +1,9 @@
 """``oracle-vm pool``: a scenario of the multi-asset pool, operation by operation."""
 
 import json
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -14,20 +15,20 @@ from actors.pool_scenario import Scenario, load_scenario
 from protocol.pool.batch import Batch
 from protocol.pool.pool import Pool
 
+_LATER: Final = {"demo": "actors.pool_demo_command", "submit": "actors.pool_submit"}
+
 
 class _Commands(TyperGroup):
-    """``demo`` is imported when it is called: a scenario needs neither plots nor a chain."""
+    """Others are imported when they are called: a scenario needs neither plots nor a chain."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), "demo"]
+        return [*super().list_commands(ctx), *_LATER]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name != "demo":
+        if cmd_name not in _LATER:
             return super().get_command(ctx, cmd_name)
-        from actors.pool_demo_command import demo
-
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command("demo")(demo)
+        alone.command(cmd_name)(getattr(import_module(_LATER[cmd_name]), cmd_name))
         return typer.main.get_command(alone)
 
 

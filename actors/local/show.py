@@ -89,6 +89,7 @@ def next_steps(url: str, quote: Found | None, option: str) -> Iterator[str]:
         yield f"curl {url}/v1/contracts -H 'content-type: application/json' \\"
         yield f"  -H 'Idempotency-Key: first' -d '{json.dumps(order)}'"
         yield f"curl {url}/v1/contracts/1"
+    yield f"oracle-vm pool submit add_liquidity amount=100000 --key lp.key --api {url}"
     yield f"curl {url}/v1/pool"
     for command in ("status --watch", "logs -f", "faucet --role holder", "mine 3", "down"):
         yield f"oracle-vm {command} {option}".rstrip()

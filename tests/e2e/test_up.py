@@ -31,7 +31,8 @@ QUANTITY = 10**8
 
 
 def oracle_vm(folder, *arguments, code=0):
-    command = [sys.executable, "-m", "actors.cli", *arguments, "--dir", str(folder)]
+    where = () if folder is None else ("--dir", str(folder))
+    command = [sys.executable, "-m", "actors.cli", *arguments, *where]
     run = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert run.returncode == code, f"{arguments}: {run.stdout}{run.stderr}"
     return run.stdout
@@ -148,6 +149,13 @@ def test_everything_on_one_machine(folder):
 
     pool = ask(place, "/v1/pool/details")
     assert {*pool["tokens"]} == {"BTC", "ETH", "ADA"}
+
+    added = oracle_vm(
+        *(None, "pool", "submit", "add_liquidity", "amount=1000"),
+        *("--key", str(folder / "lp.key"), "--api", place.url),
+    )
+    assert json.loads(added)["status"] == "accepted"
+    assert ask(place, "/v1/pool")["total_liquidity"] == "1000.00"
 
     # An oracle and the API die while the parties sign.
     killed = {name: row(found, name)["pid"] for name in ("alpha", "api")}
