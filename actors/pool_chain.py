@@ -15,6 +15,7 @@ from typing import Final
 from bitcoin.core import CTransaction, CTxOut
 
 from actors.config import Chain
+from actors.party_folder import PartyFolder
 from protocol.bitcoin.fees import KEY_PATH_INPUT_WEIGHT, OVERHEAD_WEIGHT, fee_sats, output_weight
 from protocol.bitcoin.sighash import sign_input
 from protocol.bitcoin.taproot import key_path_script, tweak_key
@@ -49,6 +50,7 @@ from protocol.settlement.pool.graph import batch_premises
 from protocol.settlement.pool.judge import PoolJudge, pool_batch
 from protocol.settlement.pool.member import CommitteeMember
 from protocol.settlement.pool.pledge import pledge_spent
+from protocol.settlement.pool.record import Memory
 from protocol.settlement.pool.sequencer import Sequencer
 from protocol.settlement.pool.terms import VaultTerms
 from protocol.settlement.pool.vault import deposit_lock, state_lock
@@ -199,6 +201,11 @@ def _party(seed: bytes, name: str) -> PartyTerms:
     )
 
 
+def memory_in(folder: PartyFolder) -> Memory:
+    """What a role has kept there and keeps: on disk before anything follows from it."""
+    return Memory(folder.records, folder.journal.append, folder.guard)
+
+
 class PoolChain:
     """All roles of one pool over one regtest node that mines on demand."""
 
@@ -210,12 +217,15 @@ class PoolChain:
         members: int = 3,
         quorum: int = 2,
         judge: Judge | None = None,
+        depth: int = 1,
         said: Callable[[str], None] = lambda line: None,
         **terms: int,
     ) -> None:
         """As ``vault_terms``. ``judge`` is the pool's program, that of the first batch where none
-        is given. Mines coins for the roles."""
+        is given; ``depth`` the blocks that hold or follow whatever a role answers. Mines coins for
+        the roles."""
         self.chain = chain
+        self._depth = depth
         self._judge = judge
         self._said = said
         names = _names(members)
@@ -283,21 +293,27 @@ class PoolChain:
         """The sequencer, which plays ``strategy``, and the members (``others`` by number, from 0),
         before they know of ``batch``."""
         self._txs = []
-        judge = self._judge = self._judge or PoolJudge(batch.image)
-        played, first = others or {}, self._first or self.state
-        members = [
-            CommitteeMember(
-                self.vault,
-                n,
-                self.keys[f"member {n + 1}"],
-                judge,
-                retrace,
-                first,
-                played.get(n, HONEST),
-            )
-            for n in range(len(self.vault.members))
-        ]
-        return Sequencer(self.vault, self.keys[SEQUENCER_NAME], retrace, strategy), members
+        self._judge = self._judge or PoolJudge(batch.image)
+        played = others or {}
+        numbers = range(len(self.vault.members))
+        members = [self.member(batch, n, Memory(), played.get(n, HONEST)) for n in numbers]
+        return self.sequencer(batch, Memory(), strategy), members
+
+    def sequencer(self, batch: Batch, memory: Memory, strategy: Strategy = HONEST) -> Sequencer:
+        """As ``memory`` leaves it, in a pool with the program of ``batch``."""
+        keys = self.keys[SEQUENCER_NAME]
+        image, depth = batch.image, self._depth
+        return Sequencer(self.vault, keys, retrace, strategy, memory, image, depth)
+
+    def member(
+        self, batch: Batch, number: int, memory: Memory, strategy: Strategy = HONEST
+    ) -> CommitteeMember:
+        """Member ``number`` (from 0), likewise."""
+        judge, first = self._judge or PoolJudge(batch.image), self._first or self.state
+        keys = self.keys[f"member {number + 1}"]
+        return CommitteeMember(
+            self.vault, number, keys, judge, retrace, first, strategy, self._depth, memory
+        )
 
     def lying(self, batch: Batch, lie: str) -> Sides:
         """How both sides play where one tells this lie; ConfigError as ``settle``."""
@@ -354,11 +370,13 @@ class PoolChain:
         ours = sequencer.sign_games(self._aux)
         for member in members:
             member.accept(ours[member.number])
-            sequencer.accept(member.number, ours[member.number], theirs[member.number])
+            sequencer.accept(member.number, theirs[member.number])
         tx, spent = plan.pledge(self.vault), pledge_spent(own, coins)
         for name in self.keys:
             tx = self.purses[name].sign(tx, spent, self._aux)
         self._mined("PLEDGE", SEQUENCER_NAME, tx)
+        if self._depth > 1:
+            self.chain.mine(self._depth - 1)
         for member in members:
             sequencer.lent(member.number, member.lend(self.chain, self._aux))
 

@@ -9,16 +9,19 @@ everybody.
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final
+from struct import Struct
+from typing import Any, Final, Self
 
 from bitcoin.core import COutPoint
 
 from protocol.bitcoin.tx import outpoint, outpoint_key
 from protocol.crypto.keys import is_public
 from protocol.crypto.tagged import tagged_hash
-from protocol.errors import TermsError
+from protocol.errors import EncodingError, TermsError
 from protocol.oracle.layout import require_bytes, require_uint
 from protocol.pool.batch import Deposit, Payment
+from protocol.settlement.cursor import Cursor
+from protocol.settlement.record import pack_parts, unpack_parts
 from riscv_vm.image import ProgramImage
 
 DUST_SATS: Final = 330
@@ -27,6 +30,11 @@ fee. The program does not know this number, so no rule has to be the same in two
 FLOOR_SATS: Final = DUST_SATS
 """What STATE's output holds beside the vault, so that an empty vault is an output too. It comes
 from whoever made the first STATE, and belongs to no batch."""
+_OLD: Final = Struct(">36s32sQ")
+_NEW: Final = Struct(">32sQ")
+_DEPOSIT_BYTES: Final = 76
+_PAYMENT_BYTES: Final = 40
+_PARTS: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +93,8 @@ class Batch:
         """The payments that have an output."""
         return tuple(payment for payment in self.payments if payment.sats >= DUST_SATS)
 
-    @property
-    def digest(self) -> bytes:
-        """What names the batch: 32 bytes. A game's keys and signatures are of one batch."""
+    def encode(self) -> bytes:
+        """All of it but the image, of which the hash: what ``digest`` is of."""
         parts = [
             outpoint_key(self.old.outpoint) + self.old.root + _u64(self.old.vault_sats),
             self.new_root + _u64(self.new_vault_sats),
@@ -96,7 +103,35 @@ class Batch:
             self.image.hash,
             self.data,
         ]
-        return tagged_hash("btcfi/vault-batch/v1", b"".join(map(_sized, parts)))
+        return pack_parts(parts)
+
+    @classmethod
+    def decode(cls, data: bytes, image: ProgramImage) -> Self:
+        """The inverse of ``encode``; EncodingError for other bytes or another image, TermsError
+        for what does not add up."""
+        parts = unpack_parts("batch", data)
+        if len(parts) != _PARTS:
+            raise EncodingError(f"batch: {len(parts)} parts, it has {_PARTS}")
+        if parts[4] != image.hash:
+            raise EncodingError("batch: it is of another program than this one; give that image")
+        (point, root, sats), new = _read(_OLD, parts[0]), _read(_NEW, parts[1])
+        return cls(
+            old=State(outpoint=outpoint_of(point), root=root, vault_sats=sats),
+            new_root=new[0],
+            new_vault_sats=new[1],
+            deposits=tuple(map(Deposit.decode, _split(parts[2], _DEPOSIT_BYTES))),
+            payments=tuple(
+                Payment(one[:32], int.from_bytes(one[32:], "little"))
+                for one in _split(parts[3], _PAYMENT_BYTES)
+            ),
+            image=image,
+            data=parts[5],
+        )
+
+    @property
+    def digest(self) -> bytes:
+        """What names the batch: 32 bytes. A game's keys and signatures are of one batch."""
+        return tagged_hash("btcfi/vault-batch/v1", self.encode())
 
 
 def outpoint_of(key: bytes) -> COutPoint:
@@ -108,5 +143,14 @@ def _u64(number: int) -> bytes:
     return number.to_bytes(8)
 
 
-def _sized(part: bytes) -> bytes:
-    return len(part).to_bytes(4) + part
+def _read(layout: Struct, data: bytes) -> tuple[Any, ...]:
+    cursor = Cursor("batch", data)
+    fields = cursor.read(layout)
+    cursor.end()
+    return fields
+
+
+def _split(data: bytes, size: int) -> list[bytes]:
+    if len(data) % size:
+        raise EncodingError(f"batch: {len(data)} bytes are no row of {size} each")
+    return [data[at : at + size] for at in range(0, len(data), size)]

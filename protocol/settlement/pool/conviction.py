@@ -5,6 +5,7 @@ consent: SIGHASH_NONE over exactly these two inputs. Who has not won has no firs
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from bitcoin.core import CTransaction, CTxOut
 
@@ -31,6 +32,14 @@ from protocol.settlement.spending import Taken
 
 Consents = Mapping[str, bytes]
 """P's signatures of 65 bytes, by the move whose output C takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedGame:
+    """What one player sends the other: every signature of the game, and of P its consents."""
+
+    signatures: bytes
+    consents: Consents
 
 
 def consents(game: PlacedGame, keys: PartyKeys, aux_rand: bytes) -> dict[str, bytes]:

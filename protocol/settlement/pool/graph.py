@@ -13,14 +13,14 @@ these has every byte that the others will sign.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Self
+from typing import Final, Self
 
 from bitcoin.core import CTransaction
 
 from protocol.bitcoin.tx import outpoint, txid
 from protocol.dispute.opened import OpenedLayout
 from protocol.dispute.premises import Premises
-from protocol.errors import TermsError
+from protocol.errors import EncodingError, TermsError
 from protocol.settlement.funding import Contribution
 from protocol.settlement.onetime import OneTimePublics
 from protocol.settlement.party_terms import Role
@@ -29,6 +29,15 @@ from protocol.settlement.pool.batch import Batch
 from protocol.settlement.pool.game import GameTerms, MemberGame, PlacedGame
 from protocol.settlement.pool.pledge import pledge_tx
 from protocol.settlement.pool.terms import MEMBER, SEQUENCER, VaultTerms
+from protocol.settlement.record import (
+    decode_contribution,
+    encode_contribution,
+    pack_parts,
+    unpack_parts,
+)
+from riscv_vm.image import ProgramImage
+
+_PLAN_PARTS: Final = 4
 
 
 def game_terms(vault: VaultTerms, batch: Batch, refund_height: int) -> tuple[GameTerms, ...]:
@@ -104,6 +113,33 @@ class Plan:
     bundles: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     sequencer: Contribution
     members: tuple[Contribution, ...]
+
+    def encode(self) -> bytes:
+        """batch | refund_height u32 | bundles | contributions, each with its length, u32."""
+        bundles = pack_parts(bundle for pair in self.bundles for bundle in pair)
+        coins = pack_parts(encode_contribution(one) for one in (self.sequencer, *self.members))
+        height = self.refund_height.to_bytes(4)
+        return pack_parts((self.batch.encode(), height, bundles, coins))
+
+    @classmethod
+    def decode(cls, data: bytes, image: ProgramImage) -> Self:
+        """The inverse of ``encode`` about a batch of the program ``image``; EncodingError or
+        TermsError for other bytes."""
+        parts = unpack_parts("plan", data)
+        if len(parts) != _PLAN_PARTS:
+            raise EncodingError(f"plan: {len(parts)} parts, it has {_PLAN_PARTS}")
+        batch, height, bundles, coins = parts
+        halves = unpack_parts("bundles", bundles)
+        given = [decode_contribution(one) for one in unpack_parts("contributions", coins)]
+        if len(halves) % 2 or not given:
+            raise EncodingError("plan: every game has two bundles, and its sequencer coins")
+        return cls(
+            Batch.decode(batch, image),
+            int.from_bytes(height),
+            tuple(zip(halves[::2], halves[1::2], strict=True)),
+            given[0],
+            tuple(given[1:]),
+        )
 
     def games(self, vault: VaultTerms) -> BatchGames:
         """The games before PLEDGE."""

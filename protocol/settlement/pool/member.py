@@ -9,8 +9,7 @@ It trusts nobody: the batch is checked against the chain and against its own inp
 built here, and every signature that it may need is verified before it signs for STATE.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 from bitcoin.core import COutPoint, CTransaction
 
@@ -23,14 +22,14 @@ from protocol.settlement.onetime import OneTimeKeys
 from protocol.settlement.pool.advance import Signed, advance
 from protocol.settlement.pool.batch import Batch, State
 from protocol.settlement.pool.checks import Judge, is_right, newest_state, require_batch
-from protocol.settlement.pool.conviction import Consents, require_consents
+from protocol.settlement.pool.conviction import SignedGame, require_consents
 from protocol.settlement.pool.game import REFUND, GameTerms, PlacedGame
 from protocol.settlement.pool.graph import BatchGraph, Plan, batch_premises, game_terms
 from protocol.settlement.pool.player import Player, Retrace
+from protocol.settlement.pool.record import Memory
 from protocol.settlement.pool.terms import MEMBER, SEQUENCER, VaultTerms
 from protocol.settlement.pool.vault import state_lock
 from protocol.settlement.presign import (
-    Signatures,
     assemble,
     decode_signatures,
     encode_signatures,
@@ -38,14 +37,6 @@ from protocol.settlement.presign import (
     require_signatures,
 )
 from protocol.settlement.view import View, confirmations
-
-
-@dataclass(frozen=True, slots=True)
-class SignedGame:
-    """What one player sends the other: every signature of the game, and of P its consents."""
-
-    signatures: bytes
-    consents: Consents
 
 
 class CommitteeMember:
@@ -61,9 +52,11 @@ class CommitteeMember:
         first: State,
         strategy: Strategy = HONEST,
         depth: int = 1,
+        memory: Memory | None = None,
     ) -> None:
         """``retrace`` runs the guest; ``first`` is the pool's first STATE, whose root the member
-        knows to be an empty pool's; ``depth`` are the blocks that PLEDGE needs."""
+        knows to be an empty pool's; ``depth`` are the blocks that PLEDGE needs, and every
+        move that it answers. It goes on where ``memory`` ends."""
         self.vault = vault
         self.number = number
         self._keys = keys
@@ -74,15 +67,16 @@ class CommitteeMember:
         """The newest STATE that a block held when it was last asked for."""
         self._strategy = strategy
         self._depth = depth
-        self._one_time: dict[bytes, OneTimeKeys] = {}
+        self._memory = memory or Memory()
         self._plan: Plan | None = None
         self._plans: dict[bytes, Plan] = {}
         """What it has signed, by the id of its game: one-time keys are for one game."""
-        self._own: Signatures = {}
         self.player: Player | None = None
         """In the game of the newest plan, once both have signed it."""
         self._players: list[Player] = []
         """In every game that is not over: an older plan may still be kicked off."""
+        for plan in self._memory.plans_of(judge.image):
+            self._resume(plan)
 
     # With a quorum
 
@@ -99,48 +93,46 @@ class CommitteeMember:
         """Its one-time keys for a game about ``batch``."""
         self._require(view, batch, refund_height)
         terms = self._terms(batch, refund_height)
-        if terms.id not in self._one_time:
-            keys = self._keys.one_time_over(terms.labels(MEMBER), proving=False)
-            self._one_time[terms.id] = keys
-        return self._one_time[terms.id].public.encode()
+        return self._one_time(terms).public.encode()
 
     def sign_game(self, view: View, plan: Plan, own: Contribution, aux_rand: bytes) -> SignedGame:
         """Its signatures of its game, if the plan is of the batch that it joined with these keys
         and coins."""
         self._require(view, plan.batch, plan.refund_height)
-        id_ = self._terms(plan.batch, plan.refund_height).id
-        keys, given = self._one_time.get(id_), plan.bundles[self.number : self.number + 1]
-        if keys is None or [theirs for _, theirs in given] != [keys.public.encode()]:
+        terms = self._terms(plan.batch, plan.refund_height)
+        given = plan.bundles[self.number : self.number + 1]
+        if [theirs for _, theirs in given] != [self._one_time(terms).public.encode()]:
             raise TermsError("the plan is not of a batch and keys that this member joined with")
         if plan.members[self.number : self.number + 1] != (own,):
             raise TermsError("the plan spends other coins than this member offered")
-        if self._plans.get(id_, plan) != plan:
+        if self._plans.get(terms.id, plan) != plan:
             raise TermsError(
                 f"refund_height {plan.refund_height}: another plan for this batch was signed with"
                 " these one-time keys; propose another height"
             )
-        graph = plan.graph(self.vault)
-        self._plan, self._plans[id_], self.player = plan, plan, None
-        game = graph.games[self.number]
-        self._own = presign(game, MEMBER, self._keys, aux_rand)
-        return SignedGame(encode_signatures(game.lent, self._own), {})
+        game = plan.graph(self.vault).games[self.number]
+        self._memory.keep_plan(plan)
+        self._plan, self._plans[terms.id], self.player = plan, plan, None
+        if (terms.id, MEMBER) not in self._memory.signed:
+            made = encode_signatures(game, presign(game, MEMBER, self._keys, aux_rand))
+            self._memory.keep_signed(terms.id, MEMBER, SignedGame(made, {}))
+        signed = decode_signatures(game, self._memory.signed[terms.id, MEMBER].signatures)
+        return SignedGame(encode_signatures(game.lent, signed), {})
 
     def accept(self, signed: SignedGame) -> None:
         """The sequencer's signatures of this member's game: from then on it may sign PLEDGE."""
-        plan, game = self._planned, self._graph.games[self.number]
-        theirs = decode_signatures(game, signed.signatures)
-        require_signatures(game, SEQUENCER, theirs)
+        game = self._graph.games[self.number]
+        id_ = game.game.terms.id
+        if (id_, MEMBER) not in self._memory.signed:
+            raise TermsError("this member has not signed its game: send the plan to sign_game")
+        require_signatures(game, SEQUENCER, decode_signatures(game, signed.signatures))
         require_consents(game, signed.consents)
-        known = [player for player in self._players if player.placed.fund == game.fund]
+        known = [player for player in self._players if player.id == id_]
         if known:
             (self.player,) = known
             return
-        both = {SEQUENCER: theirs, MEMBER: self._own}
-        keys = self._one_time[self._terms(plan.batch, plan.refund_height).id]
-        self.player = Player(
-            game, MEMBER, self._keys, keys, both, signed.consents, self._retrace, self._strategy
-        )
-        self._players.append(self.player)
+        self._memory.keep_signed(id_, SEQUENCER, signed)
+        self._play(game)
 
     def lend(self, view: View, aux_rand: bytes) -> tuple[Signed, Signed]:
         """Its signatures of ADVANCE_OPEN and ADVANCE_LATE, once PLEDGE is in the chain."""
@@ -155,17 +147,52 @@ class CommitteeMember:
             )
         if view.utxo(self.player.placed.fund) is None:
             raise TermsError("this member's game has been kicked off: its window may be over")
-        opened, late = (
-            one.sign(MEMBER, self.number, self._keys, aux_rand) for one in self._graph.advances
-        )
-        return opened, late
+        if self.player.id not in self._memory.lent:
+            opened, late = (
+                one.sign(MEMBER, self.number, self._keys, aux_rand) for one in self._graph.advances
+            )
+            self._memory.keep_lent(self.player.id, (opened, late))
+        return self._memory.lent[self.player.id]
 
     def due(self, view: View, aux_rand: bytes) -> Iterator[tuple[str, CTransaction]]:
         """What the next block may hold of this member, by name."""
-        self._players = [player for player in self._players if not player.over(view)]
+        self._players = still_open(self._players, self._memory, view)
         for player in self._players:
             yield from player.due(view, aux_rand)
             yield from refund_due(player, view)
+
+    def _resume(self, plan: Plan) -> None:
+        """Knows the plan again, and plays on if both have signed its game."""
+        terms = self._terms(plan.batch, plan.refund_height)
+        self._plan, self._plans[terms.id], self.player = plan, plan, None
+        if self._memory.plays(terms.id):
+            self._play(self._graph.games[self.number])
+
+    def _play(self, game: PlacedGame) -> None:
+        """In a game of which both sides' signatures are kept."""
+        terms, known = game.game.terms, self._memory.signed
+        theirs = known[terms.id, SEQUENCER]
+        both = {
+            role: decode_signatures(game, known[terms.id, role].signatures)
+            for role in (SEQUENCER, MEMBER)
+        }
+        self.player = Player(
+            game,
+            MEMBER,
+            self._keys,
+            self._one_time(terms),
+            both,
+            theirs.consents,
+            self._retrace,
+            self._strategy,
+            self._memory,
+            self._depth,
+        )
+        self._players.append(self.player)
+
+    def _one_time(self, terms: GameTerms) -> OneTimeKeys:
+        """Of its seed and the game's id."""
+        return self._keys.one_time_over(terms.labels(MEMBER), proving=False)
 
     def _require(self, view: View, batch: Batch, refund_height: int = 0) -> None:
         """TermsError unless the batch is in order, and on the pool's own STATE."""
@@ -199,6 +226,17 @@ class CommitteeMember:
 
     def _terms(self, batch: Batch, refund_height: int) -> GameTerms:
         return game_terms(self.vault, batch, refund_height)[self.number]
+
+
+def still_open(players: Iterable[Player], memory: Memory, view: View) -> list[Player]:
+    """Those whose game is not over; the others are not played on after a restart either."""
+    left = []
+    for player in players:
+        if player.over(view):
+            memory.keep_over(player.id)
+        else:
+            left.append(player)
+    return left
 
 
 def refund_due(player: Player, view: View) -> Iterator[tuple[str, CTransaction]]:

@@ -12,7 +12,7 @@ from typing import Final
 from bitcoin.core import CTransaction
 
 from protocol.bitcoin.tx import outpoint, txid
-from protocol.crypto.winternitz import Digits, Label
+from protocol.crypto.winternitz import Label, OneTimeGuard
 from protocol.dispute.play import Wait
 from protocol.dispute.premises import Premises
 from protocol.dispute.rules import History
@@ -28,6 +28,7 @@ from protocol.settlement.party_terms import Role
 from protocol.settlement.path import SpendPath
 from protocol.settlement.pool.conviction import Consents, conviction_tx
 from protocol.settlement.pool.game import ADVANCE_OPEN, PlacedGame
+from protocol.settlement.pool.record import Heard, Memory
 from protocol.settlement.pool.terms import MEMBER, SEQUENCER
 from protocol.settlement.presign import Signatures, assemble
 from protocol.settlement.reading import Reader
@@ -37,6 +38,8 @@ from protocol.settlement.view import View
 
 STUCK_BLOCKS: Final = 2
 """A transaction that no block has taken for so long pays more."""
+FINAL_BLOCKS: Final = 100
+"""A game that ended so deep is over: no reorganisation takes that back."""
 
 Retrace = Callable[[Premises], History]
 """Runs the guest on the batch's input: the honest trace."""
@@ -44,7 +47,7 @@ Retrace = Callable[[Premises], History]
 
 @dataclass(slots=True, repr=False)
 class Player:
-    """``role`` in ``placed``; ``guard`` remembers what its one-time keys have signed."""
+    """``role`` in ``placed``; ``memory`` has what its one-time keys have signed and answered."""
 
     placed: PlacedGame
     role: Role
@@ -54,7 +57,7 @@ class Player:
     consents: Consents
     retrace: Retrace
     strategy: Strategy = HONEST
-    guard: dict[Label, Digits] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
     depth: int = 1
     """Confirmations of what it answers."""
     _known: list[tuple[CTransaction, Game]] = field(default_factory=list)
@@ -64,10 +67,23 @@ class Player:
         """What blocks show of it; before KICKOFF nothing is said."""
         return self._read(position_of(self.placed, view).in_blocks, view)
 
+    @property
+    def id(self) -> bytes:
+        """Of the game."""
+        return self.placed.game.terms.id
+
+    @property
+    def guard(self) -> OneTimeGuard:
+        """What its one-time keys have signed."""
+        return self.memory.guard
+
     def over(self, view: View) -> bool:
-        """Whether blocks hold its end."""
-        game = self.game(view)
-        return game.play.wait is Wait.OVER or bool(game.leaf)
+        """Whether blocks hold its end, FINAL_BLOCKS of them."""
+        position = position_of(self.placed, view).in_blocks
+        game = self._read(position, view)
+        if game.play.wait is not Wait.OVER and not game.leaf:
+            return False
+        return position.path[-1].confirmations >= FINAL_BLOCKS
 
     def due(self, view: View, aux_rand: bytes) -> Iterator[tuple[str, CTransaction]]:
         """What the next block may hold of this side, by name."""
@@ -108,6 +124,7 @@ class Player:
                 continue
             labels = [message.label for message in self._way(spend).messages]
             own = {label: values[label] for label in labels if label.role == self.role.value}
+            self.memory.keep_heard(self.id, game.heard)
             messages = {**game.heard, **self.one_time.sign(own, self.guard)}
             yield self._finished(spend, aux_rand, messages, self._feerate(spend, turn.last, view))
 
@@ -139,7 +156,7 @@ class Player:
     def _read(self, position: Position, view: View) -> Game:
         """The game as far as ``position`` goes; its ``leaf`` is named where ADVANCE ended it. What
         was heard before a reorganisation stays said: its answer was, and keys sign once."""
-        heard = self._known[-1][1].heard if self._known else {}
+        heard = self._known[-1][1].heard if self._known else self._remembered
         reader, game = Reader(self.placed), Game.of(self.placed.game.course)
         game = replace(game, heard=heard)
         for number, placed in enumerate(position.path[1:]):
@@ -154,6 +171,13 @@ class Player:
             if re.fullmatch(r"ASSERT_\d+", field_of(placed.name)):
                 game = self._refuted(game, placed, reader, view)
         return game
+
+    @property
+    def _remembered(self) -> Heard:
+        """What it heard before it was started anew."""
+        terms = self.placed.game.terms
+        labels = (label for role in (SEQUENCER, MEMBER) for label in terms.labels(role))
+        return self.memory.heard(self.id, labels)
 
     def _refuted(self, game: Game, asserted: Placed, reader: Reader, view: View) -> Game:
         """The game with the REFUTE that a block holds, if there is one."""

@@ -20,10 +20,12 @@ from protocol.settlement.keys import PartyKeys
 from protocol.settlement.onetime import OneTimeKeys
 from protocol.settlement.pool.advance import Advance, Signed, advance
 from protocol.settlement.pool.batch import Batch
-from protocol.settlement.pool.conviction import consents
+from protocol.settlement.pool.conviction import SignedGame, consents
+from protocol.settlement.pool.game import GameTerms, PlacedGame
 from protocol.settlement.pool.graph import BatchGraph, Plan, batch_premises, game_terms
-from protocol.settlement.pool.member import SignedGame, refund_due
+from protocol.settlement.pool.member import refund_due, still_open
 from protocol.settlement.pool.player import Player, Retrace
+from protocol.settlement.pool.record import Memory
 from protocol.settlement.pool.terms import MEMBER, SEQUENCER, VaultTerms
 from protocol.settlement.presign import (
     assemble,
@@ -33,16 +35,22 @@ from protocol.settlement.presign import (
     require_signatures,
 )
 from protocol.settlement.view import View
+from riscv_vm.image import ProgramImage
 
 
 @dataclass(slots=True)
 class Sequencer:
-    """P. Whatever is wrong with what members send is a TermsError or a SignatureError."""
+    """P. Whatever is wrong with what members send is a TermsError or a SignatureError. It goes on
+    where ``memory`` ends, whose plans are of the program ``image``."""
 
     vault: VaultTerms
     keys: PartyKeys
     retrace: Retrace
     strategy: Strategy = HONEST
+    memory: Memory = field(default_factory=Memory)
+    image: ProgramImage | None = None
+    depth: int = 1
+    """Confirmations of the moves that it answers."""
     plan: Plan | None = None
     players: dict[int, Player] = field(default_factory=dict)
     """By member, once both have signed its game."""
@@ -50,8 +58,14 @@ class Sequencer:
     """In games of earlier plans that are not over."""
     _plans: dict[tuple[bytes, int], Plan] = field(default_factory=dict)
     """What it has proposed, by the batch's digest and the refund height."""
-    _one_time: tuple[OneTimeKeys, ...] = ()
     _lent: dict[int, tuple[Signed, Signed]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """EncodingError if a plan that was kept is not of ``image``, TermsError without one."""
+        if self.memory.plans and self.image is None:
+            raise TermsError("image: plans were kept, name the program that they are of")
+        for plan in self.memory.plans_of(self.image) if self.image else ():
+            self._resume(plan)
 
     # With a quorum
 
@@ -67,12 +81,7 @@ class Sequencer:
     def offer(self, batch: Batch, refund_height: int) -> tuple[bytes, ...]:
         """Its one-time keys for each member's game about ``batch``."""
         terms = game_terms(self.vault, batch, refund_height)
-        self._one_time = tuple(
-            self.keys.one_time_over(own.labels(SEQUENCER), proving=True) for own in terms
-        )
-        self._older += self.players.values()
-        self.players, self._lent = {}, {}
-        return tuple(keys.public.encode() for keys in self._one_time)
+        return tuple(self._keys_of(own).public.encode() for own in terms)
 
     def propose(
         self,
@@ -83,7 +92,7 @@ class Sequencer:
         members: Sequence[Contribution],
     ) -> Plan:
         """The plan that everybody builds the graph of; ``answers`` are the members' keys."""
-        mine = [keys.public.encode() for keys in self._one_time]
+        mine = self.offer(batch, refund_height)
         if not len(mine) == len(answers) == len(members) == len(self.vault.members):
             raise TermsError("answers: every member joins a plan with its keys and coins")
         bundles = tuple(zip(mine, answers, strict=True))
@@ -93,34 +102,30 @@ class Sequencer:
                 f"refund_height {refund_height}: another plan for this batch has these one-time"
                 " keys; offer it for another height"
             )
-        self.plan = plan
+        self.memory.keep_plan(plan)
+        self._turn_to(plan)
         return plan
 
     def sign_games(self, aux_rand: bytes) -> tuple[SignedGame, ...]:
         """For each member what it needs before it signs PLEDGE."""
         made = []
         for game in self.graph.games:
-            own = presign(game, SEQUENCER, self.keys, aux_rand)
-            given = consents(game, self.keys, aux_rand)
-            made.append(SignedGame(encode_signatures(game, own), given))
+            key = game.game.terms.id, SEQUENCER
+            if key not in self.memory.signed:
+                own = presign(game, SEQUENCER, self.keys, aux_rand)
+                given = consents(game, self.keys, aux_rand)
+                self.memory.keep_signed(*key, SignedGame(encode_signatures(game, own), given))
+            made.append(self.memory.signed[key])
         return tuple(made)
 
-    def accept(self, number: int, own: SignedGame, theirs: SignedGame) -> None:
-        """Both sides' signatures of a game; ``own`` are of ``sign_games``."""
+    def accept(self, number: int, theirs: SignedGame) -> None:
+        """A member's signatures of its game, after ``sign_games``."""
         game = self.graph.games[number]
-        signed = decode_signatures(game.lent, theirs.signatures)
-        require_signatures(game.lent, MEMBER, signed)
-        both = {SEQUENCER: decode_signatures(game, own.signatures), MEMBER: signed}
-        self.players[number] = Player(
-            game,
-            SEQUENCER,
-            self.keys,
-            self._one_time[number],
-            both,
-            own.consents,
-            self.retrace,
-            self.strategy,
-        )
+        if (game.game.terms.id, SEQUENCER) not in self.memory.signed:
+            raise TermsError("the sequencer has not signed the games: sign_games comes first")
+        require_signatures(game.lent, MEMBER, decode_signatures(game.lent, theirs.signatures))
+        self.memory.keep_signed(game.game.terms.id, MEMBER, theirs)
+        self.players[number] = self._player(game)
 
     def lent(self, number: int, signed: tuple[Signed, Signed]) -> None:
         """A member's signatures of ADVANCE_OPEN and ADVANCE_LATE."""
@@ -128,6 +133,7 @@ class Sequencer:
             raise SignatureError("a member lends its signatures of both ADVANCEs")
         for one, own in zip(self.graph.advances, signed, strict=True):
             one.require(MEMBER, number, self.vault.members[number].key, own)
+        self.memory.keep_lent(self.graph.games[number].game.terms.id, signed)
         self._lent[number] = signed
 
     def kickoffs(self) -> Iterator[CTransaction]:
@@ -151,10 +157,52 @@ class Sequencer:
 
     def due(self, view: View, aux_rand: bytes) -> Iterator[tuple[str, CTransaction]]:
         """What the next block may hold of P in its games, by name."""
-        self._older = [player for player in self._older if not player.over(view)]
+        self._older = still_open(self._older, self.memory, view)
         for player in (*self._older, *self.players.values()):
             yield from player.due(view, aux_rand)
             yield from refund_due(player, view)
+
+    def _turn_to(self, plan: Plan) -> None:
+        """Leaves the games of the plan before to ``due``."""
+        if plan != self.plan:
+            self._older += self.players.values()
+            self.plan, self.players, self._lent = plan, {}, {}
+
+    def _resume(self, plan: Plan) -> None:
+        """Knows the plan again, and plays on in the games that both have signed."""
+        terms = game_terms(self.vault, plan.batch, plan.refund_height)
+        self._turn_to(plan)
+        self._plans[plan.batch.digest, plan.refund_height] = plan
+        for number, own in enumerate(terms):
+            if own.id in self.memory.lent:
+                self._lent[number] = self.memory.lent[own.id]
+            if self.memory.plays(own.id):
+                self.players[number] = self._player(self.graph.games[number])
+
+    def _keys_of(self, terms: GameTerms) -> OneTimeKeys:
+        """One-time ones, of its seed and the game's id."""
+        return self.keys.one_time_over(terms.labels(SEQUENCER), proving=True)
+
+    def _player(self, game: PlacedGame) -> Player:
+        """In a game of which both sides' signatures are kept."""
+        terms = game.game.terms
+        own, theirs = (self.memory.signed[terms.id, role] for role in (SEQUENCER, MEMBER))
+        both = {
+            SEQUENCER: decode_signatures(game, own.signatures),
+            MEMBER: decode_signatures(game.lent, theirs.signatures),
+        }
+        return Player(
+            game,
+            SEQUENCER,
+            self.keys,
+            self._keys_of(terms),
+            both,
+            own.consents,
+            self.retrace,
+            self.strategy,
+            self.memory,
+            self.depth,
+        )
 
     @property
     def graph(self) -> BatchGraph:

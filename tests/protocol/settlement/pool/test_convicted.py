@@ -214,3 +214,20 @@ def test_only_who_has_won_breaks_the_seal(pool: PoolChain) -> None:
     dear = conviction_tx(game, timeout, player.keys, AUX, player.consents, feerate_sat_vb=9)
     assert int(dear.vout[0].nValue) < int(won.vout[0].nValue)
     assert made.reason(won) == made.reason(dear) == ""
+
+
+def test_what_is_answered_has_some_blocks_on_it(tmp_path) -> None:
+    """At depth 3 nothing is lent and no move answered before the third block."""
+    windows = {"move_window": 6, "challenge_window": 6, "deposit_window": 300}
+    with opened_pool(tmp_path / "chain", depth=3, **windows) as pool:
+        pool.open(b"\x01" * 32, 100_000)
+        made = Pledged.of(pool, next_batch(pool, right=False), HONEST, {1: IDLE, 2: IDLE})
+        pledged = pool.chain.tx(txid(made.sequencer.plan.pledge(pool.vault)))
+        assert pool.chain.height == pledged.block.height + 2
+        pool.chain.mine(txs=list(made.sequencer.kickoffs()))
+        for _ in range(2):
+            assert not list(made.members[0].due(pool.chain, AUX))
+            pool.chain.mine()
+        ((name, _),) = made.members[0].due(pool.chain, AUX)
+        assert name == "holder:CHALLENGE"
+        assert made.play().route is Route.CONVICTED

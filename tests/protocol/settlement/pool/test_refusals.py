@@ -12,6 +12,7 @@ from protocol.errors import ScriptError, SignatureError, TermsError
 from protocol.pool.batch import Deposit
 from protocol.settlement.funding import Contribution
 from protocol.settlement.pool.batch import Batch, State
+from protocol.settlement.pool.record import Memory
 from protocol.settlement.pool.terms import MEMBER
 from protocol.settlement.pool.vault import state_lock
 from protocol.settlement.presign import assemble, presign
@@ -212,14 +213,22 @@ def test_a_deposit_has_an_owner(pool: PoolChain) -> None:
         members[0].join(pool.chain, batch, pool.chain.height + 50)
 
 
-def test_who_says_two_things_around_a_reorganisation_is_held_to_the_first(pool: PoolChain) -> None:
-    """The member has answered that one, and its one-time keys sign no other answer."""
+@pytest.mark.parametrize("restarted", [False, True])
+def test_who_says_two_things_around_a_reorganisation_is_held_to_the_first(
+    pool: PoolChain, restarted: bool
+) -> None:
+    """The member has answered that one, and its one-time keys sign no other answer, even if it was
+    started anew meanwhile from what it has kept."""
 
     def other(play, history, data):
         first, *rest = prover_move(play, history, data).nodes
         return Reveal((bytes(len(first)), *rest))
 
-    made = Pledged.of(pool, next_batch(pool, right=False), HONEST, {1: IDLE, 2: IDLE})
+    batch, kept, guard = next_batch(pool, right=False), [], {}
+    sequencer, members = pool.roles(batch, HONEST, {1: IDLE, 2: IDLE})
+    members[0] = pool.member(batch, 0, Memory([], kept.append, guard))
+    made = Pledged(pool, batch, sequencer, members)
+    pool.pledge(batch, sequencer, members)
     pool.chain.mine(txs=list(made.sequencer.kickoffs()))
     member, player = made.members[0], made.sequencer.players[0]
     ((_, challenge),) = member.due(pool.chain, AUX)
@@ -234,6 +243,8 @@ def test_who_says_two_things_around_a_reorganisation_is_held_to_the_first(pool: 
     ((_, pick),) = member.due(pool.chain, AUX)
     pool.chain.mine(txs=[pick])
     pool.chain.reorg(2, txs=[second])
+    if restarted:
+        member = members[0] = pool.member(batch, 0, Memory(kept, kept.append, guard))
     assert [serialize(tx) for _, tx in member.due(pool.chain, AUX)] in ([], [serialize(pick)])
     player.strategy = HONEST
     player.guard.clear()
