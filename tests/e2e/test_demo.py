@@ -119,7 +119,7 @@ def test_a_lie_is_convicted_on_chain_and_costs_the_bond(lie, fault, leaf):
         pytest.param("BTC-27DEC26-50000-C-B", marks=pytest.mark.slow),
         pytest.param("BTC-27DEC26-70000-C-UO90000", marks=pytest.mark.slow),
         pytest.param("BTC-27DEC26-70000-P-DO40000", marks=pytest.mark.slow),
-        "BTC-27DEC26-80000-C-A",
+        pytest.param("BTC-27DEC26-80000-C-A", marks=pytest.mark.slow),
     ],
 )
 def test_every_instrument_settles_on_chain(name):

@@ -70,6 +70,7 @@ def require_signed_once(folder: Path) -> None:
         assert len(shown) == len(holder.guard) + len(writer.guard)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(560)
 def test_each_actor_dies_in_the_dispute(tmp_path):
