@@ -5,10 +5,11 @@ import time
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+import msgspec
 import typer
 
 from actors.keyfile import create_key, load_key
@@ -25,6 +26,7 @@ BATCH_S: Final = 60.0
 """How long an operation may wait for its batch."""
 POLL_S: Final = 0.2
 PENDING: Final = "pending"
+ANSWER_MAX: Final = 1 << 20
 PRICE_DECIMALS: Final = 8
 KINDS: Final[dict[str, type[Operation]]] = {
     "add_liquidity": ops.AddLiquidity,
@@ -35,7 +37,25 @@ KINDS: Final[dict[str, type[Operation]]] = {
 }
 """What an owner says in one line; other operations go to the API as bytes (docs/pool.md)."""
 
-Json = dict[str, Any]
+A = TypeVar("A")
+
+
+class _Token(msgspec.Struct):
+    id: int
+
+
+class _Details(msgspec.Struct):
+    pool_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    time_ms: int
+    tokens: dict[str, _Token]
+
+
+class _Account(msgspec.Struct):
+    next_nonce: int
+
+
+class _Taken(msgspec.Struct):
+    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 def submit(
@@ -50,18 +70,20 @@ def submit(
     """Sign an operation for a running pool, submit it, and wait for its batch. Amounts are USDC or
     shares, prices USD, as decimal strings. JSON on stdout: what became of it."""
     owner = load_key(key) if key.exists() else create_key(key)
-    details = _ask(api, "/v1/pool/details")
-    account = _ask(api, f"/v1/pool/accounts/{owner.public.hex()}", missing={"next_nonce": 0})
+    details = _ask(api, "/v1/pool/details", _Details)
+    place = f"/v1/pool/accounts/{owner.public.hex()}"
+    account = _ask(api, place, _Account, missing=_Account(next_nonce=0))
     operation = operation_of(
         kind,
         dict(_pair(text) for text in fields),
-        {symbol: token["id"] for symbol, token in details["tokens"].items()},
+        {symbol: token.id for symbol, token in details.tokens.items()},
         owner=owner.public,
-        nonce=account["next_nonce"],
-        deadline=details["time_ms"] // 1000 + deadline_s,
+        nonce=account.next_nonce,
+        deadline=details.time_ms // 1000 + deadline_s,
     )
-    taken = _ask(api, "/v1/pool/operations", {"operation": _signed(operation, owner, details)})
-    print(json.dumps(_result(api, taken["id"])))
+    signed = _signed(operation, owner, bytes.fromhex(details.pool_id))
+    taken = _ask(api, "/v1/pool/operations", _Taken, {"operation": signed.hex()})
+    print(json.dumps(_result(api, taken.id)))
 
 
 def operation_of(
@@ -72,7 +94,7 @@ def operation_of(
     found = KINDS.get(kind)
     if found is None:
         raise ConfigError(f"operation `{kind}`: give one of {', '.join(KINDS)}")
-    values: Json = dict(head)
+    values: dict[str, Any] = dict(head)
     for name in ("token", "side"):
         if name in found.head:
             known = tokens if name == "token" else {side.name.lower(): int(side) for side in Side}
@@ -113,36 +135,42 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _signed(operation: Operation, owner: SecretKey, details: Json) -> str:
-    message = signing_message(bytes.fromhex(details["pool_id"]), operation)
-    return SignedOperation(operation, owner.sign(message, bytes(32))).encode().hex()
+def _signed(operation: Operation, owner: SecretKey, pool_id: bytes) -> bytes:
+    message = signing_message(pool_id, operation)
+    return SignedOperation(operation, owner.sign(message, bytes(32))).encode()
 
 
-def _result(api: str, id_: str) -> Json:
+def _result(api: str, id_: str) -> dict[str, Any]:
     """What became of an operation: as it stands if no batch takes it in time."""
     end = time.monotonic() + BATCH_S
-    while (found := _ask(api, f"/v1/pool/operations/{id_}"))["status"] == PENDING:
+    place = f"/v1/pool/operations/{id_}"
+    while (found := _ask(api, place, dict[str, Any])).get("status") == PENDING:
         if time.monotonic() > end:
             break
         time.sleep(POLL_S)
     return found
 
 
-def _ask(api: str, path: str, body: Json | None = None, missing: Json | None = None) -> Json:
+def _ask(
+    api: str, path: str, kind: type[A], body: dict[str, str] | None = None, missing: A | None = None
+) -> A:
     """The API's answer; ``missing`` where it knows of no such thing. ConfigError with its problem
-    document's sentence for a refusal."""
+    document's sentence for a refusal, and for an answer that is none."""
+    if not api.startswith(("http://", "https://")):
+        raise ConfigError(f"--api {api}: write it like http://127.0.0.1:8480")
     headers = {"Content-Type": "application/json", "Idempotency-Key": str(time.time_ns())}
     data = None if body is None else json.dumps(body).encode()
     try:
         with urlopen(Request(api.rstrip("/") + path, data, headers), timeout=CALL_S) as answer:
-            found: Json = json.load(answer)
-            return found
+            return msgspec.json.decode(answer.read(ANSWER_MAX), type=kind)
     except HTTPError as error:
         if error.code == 404 and missing is not None:
             return missing
-        text = error.read().decode(errors="replace")
+        text = error.read(ANSWER_MAX).decode(errors="replace")
         with suppress(ValueError, KeyError, TypeError):
             text = json.loads(text)["detail"]
         raise ConfigError(f"{path}: {text}") from None
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{api}{path}: this is no answer of a pool ({error})") from None
     except (URLError, HTTPException, OSError, ValueError) as error:
         raise ConfigError(f"{api}: no pool answers there ({error}): is it up?") from None

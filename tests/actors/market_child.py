@@ -16,8 +16,6 @@ import sys
 import threading
 from itertools import count
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import actors.market
 import actors.market_store
@@ -27,6 +25,7 @@ from protocol.options.book import Contract, Order, Stage
 from protocol.options.instrument import parse_instrument
 from protocol.options.sheet import Conditions, Flat, quote
 from protocol.units import PriceE8, Round, Sats, UnixMs
+from tests.builders.crash import Crash
 from tests.builders.market import CALL, QUANTITY, RICH, TestDesk, running_market
 from tests.builders.oracles import PRICE, T0
 
@@ -37,22 +36,6 @@ ORDER = Order(
     collateral_sats=Sats(QUANTITY),
     max_premium_sats=Sats(RICH),
 )
-
-
-class Crash:
-    """Ends this process at a line, in whatever thread runs it."""
-
-    def __init__(self, line: int) -> None:
-        self.left = line
-
-    def __call__(self, frame: FrameType, what: str, _: Any) -> Any:
-        if frame.f_code.co_filename not in WATCHED:
-            return None
-        if what == "line":
-            self.left -= 1
-            if self.left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return self
 
 
 class LoggingDesk(TestDesk):
@@ -71,7 +54,7 @@ async def order(folder: Path, line: int, told: Path) -> None:
     """Order with one key, wait until the parties have it; the answer goes to ``told`` at once."""
     async with running_market(folder, desk=LoggingDesk(folder / "offered")) as market:
         if line:
-            crash = Crash(line)
+            crash = Crash(line, WATCHED)
             threading.settrace(crash)
             sys.settrace(crash)
         answer = await market.order("key", b"digest", ORDER, accepted)

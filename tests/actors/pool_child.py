@@ -16,13 +16,13 @@ import sys
 from contextlib import closing
 from itertools import count
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import actors.pool_sequencer
 import actors.pool_store
 import actors.sqlite_file
 from actors.pool_store import PoolStore
+from tests.builders.crash import Crash
 from tests.builders.sequencing import Venue, key_of
 
 OWNERS = ("lp", "bob", "eve")
@@ -33,28 +33,12 @@ WATCHED = {
 }
 
 
-class Crash:
-    """Ends this process at a line."""
-
-    def __init__(self, line: int) -> None:
-        self.left = line
-
-    def __call__(self, frame: FrameType, what: str, _: Any) -> Any:
-        if frame.f_code.co_filename not in WATCHED:
-            return None
-        if what == "line":
-            self.left -= 1
-            if self.left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return self
-
-
 def story(folder: Path, line: int, told: Path) -> None:
     """An LP, two traders, three batches of which the second liquidates; every acknowledgement and
     every batch goes to ``told`` as soon as the sequencer has returned."""
     log = os.open(told, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     if line:
-        sys.settrace(Crash(line))
+        sys.settrace(Crash(line, WATCHED))
     venue = Venue(folder)
     steps = (
         ("add", lambda: venue.add("lp", 100_000)),

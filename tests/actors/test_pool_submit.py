@@ -1,8 +1,11 @@
 """`pool submit`: what a line on the command line means, and what it refuses to guess."""
 
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
 import pytest
 
-from actors.pool_submit import operation_of
+from actors.pool_submit import operation_of, submit
 from protocol.errors import ConfigError
 from protocol.pool.operation import AddLiquidity, CancelOrder, Decrease, Increase
 from protocol.units import U64_MAX
@@ -67,3 +70,50 @@ def test_shares_and_order_numbers():
 def test_what_is_not_clear_is_refused(kind, said, message):
     with pytest.raises(ConfigError, match=message):
         operation_of(kind, said, TOKENS, **HEAD)
+
+
+@pytest.fixture
+def liar():
+    """Says the same to whoever asks: set ``says``."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            code, body = self.server.says
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        ((200, b"[]"), "no answer of a pool"),
+        ((200, b"{"), "no answer of a pool"),
+        ((200, b'{"pool_id": "00", "time_ms": 1, "tokens": {}}'), "no answer of a pool"),
+        ((200, b'{"time_ms": 1, "tokens": {}}'), "pool_id"),
+        ((503, b'{"detail": "no batch yet"}'), "no batch yet"),
+        ((500, b"\xff"), "/v1/pool/details"),
+    ],
+)
+def test_an_answer_that_is_none_signs_nothing(liar, tmp_path, says, message):
+    liar.says = says
+    url = f"http://127.0.0.1:{liar.server_port}"
+    with pytest.raises(ConfigError, match=message):
+        submit("add_liquidity", ["amount=1"], tmp_path / "key", url)
+
+
+@pytest.mark.parametrize("url", ["file:///etc", "127.0.0.1:1", "http://127.0.0.1:1", "http://["])
+def test_where_no_api_is(url, tmp_path):
+    with pytest.raises(ConfigError, match=r"--api|no pool answers"):
+        submit("add_liquidity", ["amount=1"], tmp_path / "key", url)

@@ -121,6 +121,47 @@ def folder(tmp_path):
         os.kill(pid, signal.SIGKILL)
 
 
+def an_oracle_and_the_api_die(place):
+    """Both are started again, the pool and the oracle go on."""
+    pool = ask(place, "/v1/pool/details")
+    killed = {name: row(look(place), name)["pid"] for name in ("alpha", "api")}
+    for pid in killed.values():
+        os.kill(pid, signal.SIGKILL)
+
+    def is_back():
+        rows = {name: row(look(place), name) for name in killed}
+        return all(
+            row["pid"] not in (None, killed[name]) and row["restarts"] == 1
+            for name, row in rows.items()
+        )
+
+    until(is_back, "both are started again", 120)
+    until(
+        lambda: (ask(place, "/v1/pool/details") or pool)["seq"] > pool["seq"],
+        "the pool goes on",
+        60,
+    )
+    before = until(lambda: ask(place, "/v1/index/BTC"), "a price", 60)
+    until(
+        lambda: ((row(look(place), "alpha")["round"]) or 0) > before["round"],
+        "alpha certifies again",
+        120,
+    )
+
+
+def the_keeper_dies(folder, place):
+    """Everything else goes on, and the next `up` takes it over."""
+    keeper = living(place.process(KEEPER))
+    keeper.send(signal.SIGKILL)
+    assert keeper.wait(20)
+    found = look(place)
+    assert found["phase"] == "unkept"
+    assert "takes them over" in oracle_vm(folder, "status", code=1)
+    before = {row["name"]: row["pid"] for row in found["programs"]}
+    oracle_vm(folder, "up")
+    assert {row["name"]: row["pid"] for row in look(place)["programs"]} == before
+
+
 @pytest.mark.timeout(600)
 def test_everything_on_one_machine(folder):
     printed = oracle_vm(folder, "up", "--block-s", "1", "--before-expiry", "30")
@@ -150,37 +191,12 @@ def test_everything_on_one_machine(folder):
     pool = ask(place, "/v1/pool/details")
     assert {*pool["tokens"]} == {"BTC", "ETH", "ADA"}
 
-    added = oracle_vm(
-        *(None, "pool", "submit", "add_liquidity", "amount=1000"),
-        *("--key", str(folder / "lp.key"), "--api", place.url),
-    )
+    key = ("--key", str(folder / "lp.key"), "--api", place.url)
+    added = oracle_vm(None, "pool", "submit", "add_liquidity", "amount=1000", *key)
     assert json.loads(added)["status"] == "accepted"
     assert ask(place, "/v1/pool")["total_liquidity"] == "1000.00"
 
-    # An oracle and the API die while the parties sign.
-    killed = {name: row(found, name)["pid"] for name in ("alpha", "api")}
-    for pid in killed.values():
-        os.kill(pid, signal.SIGKILL)
-
-    def is_back():
-        rows = {name: row(look(place), name) for name in killed}
-        return all(
-            row["pid"] not in (None, killed[name]) and row["restarts"] == 1
-            for name, row in rows.items()
-        )
-
-    until(is_back, "both are started again", 120)
-    until(
-        lambda: (ask(place, "/v1/pool/details") or pool)["seq"] > pool["seq"],
-        "the pool goes on",
-        60,
-    )
-    before = ask(place, "/v1/index/BTC") or index
-    until(
-        lambda: ((row(look(place), "alpha")["round"]) or 0) > before["round"],
-        "alpha certifies again",
-        120,
-    )
+    an_oracle_and_the_api_die(place)  # while the parties sign
 
     def transactions():
         shown = ask(place, f"/v1/contracts/{number}") or {}
@@ -192,16 +208,7 @@ def test_everything_on_one_machine(folder):
     assert "alpha" in oracle_vm(folder, "logs", "-n", "3")
     assert "certified round=" in oracle_vm(folder, "logs", "alpha")
 
-    # The keeper dies: everything else goes on, and the next `up` takes it over.
-    keeper = living(place.process(KEEPER))
-    keeper.send(signal.SIGKILL)
-    assert keeper.wait(20)
-    found = look(place)
-    assert found["phase"] == "unkept"
-    assert "takes them over" in oracle_vm(folder, "status", code=1)
-    before = {row["name"]: row["pid"] for row in found["programs"]}
-    oracle_vm(folder, "up")
-    assert {row["name"]: row["pid"] for row in look(place)["programs"]} == before
+    the_keeper_dies(folder, place)
 
     # All of it is down at expiry: the first price behind it settles.
     expiry_ms = ask(place, f"/v1/contracts/{number}")["expiry_ms"]
