@@ -32,6 +32,9 @@ SIMULATED_PORT: Final = 9470
 Venue = Annotated[str | None, typer.Option("--venue", help="One venue alone (single-venue mode).")]
 Product = Annotated[list[str], typer.Option("--product", help="Repeatable.")]
 Seconds = Annotated[float, typer.Option(min=0.1, help="How long to watch.")]
+Quotes = Annotated[
+    int | None, typer.Option(min=1, help="End before that, with so many of every venue.")
+]
 Endpoints = Annotated[
     list[str] | None,
     typer.Option(
@@ -59,13 +62,14 @@ def live(
     venue: Venue = None,
     product: Product = ["BTC-USD"],  # noqa: B006 (typer copies it)
     seconds: Seconds = 60.0,
+    quotes: Quotes = None,
     record: Annotated[Path | None, typer.Option(help="Write every frame to this new file.")] = None,
     endpoint: Endpoints = None,
     advanced_trade: Advanced = False,
     as_json: Json = False,
 ) -> None:
     """Connect to the venues; show prices, ages, message rates and what no adapter knows."""
-    _watch(venue, product, seconds, record, _endpoints(endpoint, advanced_trade), as_json)
+    _watch(venue, product, (seconds, quotes), record, _endpoints(endpoint, advanced_trade), as_json)
 
 
 @feeds.command("record")
@@ -74,12 +78,13 @@ def record_command(
     venue: Venue = None,
     product: Product = ["BTC-USD"],  # noqa: B006 (typer copies it)
     seconds: Seconds = 60.0,
+    quotes: Quotes = None,
     endpoint: Endpoints = None,
     advanced_trade: Advanced = False,
     as_json: Json = False,
 ) -> None:
     """The same, and write every frame to FILE."""
-    _watch(venue, product, seconds, file, _endpoints(endpoint, advanced_trade), as_json)
+    _watch(venue, product, (seconds, quotes), file, _endpoints(endpoint, advanced_trade), as_json)
 
 
 @feeds.command("replay")
@@ -154,7 +159,7 @@ def simulate(
 def _watch(
     venue: str | None,
     products: list[str],
-    seconds: float,
+    until: tuple[float, int | None],
     record: Path | None,
     endpoints: dict[str, Endpoint],
     as_json: bool,
@@ -171,9 +176,9 @@ def _watch(
                 ) from None
             recorder = Recorder(file, products, venues)
         say = _warn if as_json else print
-        summary = asyncio.run(
-            _until_stopped(Watch(products, endpoints, venues, say, recorder), seconds)
-        )
+        seconds, quotes = until
+        watch = Watch(products, endpoints, venues, say, recorder, quotes)
+        summary = asyncio.run(_until_stopped(watch, seconds))
     print(json.dumps(summary) if as_json else _shown(summary))
     silent = [v for v, figures in summary["venues"].items() if not figures["messages"]]
     if len(silent) == len(summary["venues"]):

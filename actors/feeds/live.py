@@ -32,15 +32,21 @@ class Watch:
     venues: Collection[str]
     say: Callable[[str], None]
     recorder: Recorder | None = None
+    quotes: int | None = None
+    """Enough: with so many of every venue it ends."""
     unknown: Counter[str] = field(default_factory=Counter)
 
     async def run(self, seconds: float, stop: asyncio.Event) -> dict[str, Any]:
-        """Watch until time is up or ``stop`` is set; the summary."""
+        """Watch until time is up, there are enough quotes or ``stop`` is set; the summary."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        async with Feeds(
-            self.products, self.endpoints, venues=self.venues, tap=self._hear
-        ) as feeds:
+
+        def hear(heard: Heard, events: Sequence[Event]) -> None:
+            self._hear(heard, events)
+            if self._is_enough(feeds):
+                stop.set()
+
+        async with Feeds(self.products, self.endpoints, venues=self.venues, tap=hear) as feeds:
             before: Counter[str] = Counter()
             while not stop.is_set() and (left_s := began + seconds - loop.time()) > 0:
                 try:
@@ -53,6 +59,11 @@ class Watch:
                     self.say(line)
                 before = frames
             return self._summary(feeds, loop.time() - began)
+
+    def _is_enough(self, feeds: Feeds) -> bool:
+        if self.quotes is None:
+            return False
+        return all(health.events["quote"] >= self.quotes for health in feeds.health.values())
 
     def _hear(self, heard: Heard, events: Sequence[Event]) -> None:
         if self.recorder is not None:

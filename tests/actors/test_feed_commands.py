@@ -20,6 +20,7 @@ from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
 from protocol.oracle.feed import Feed
 
+ENOUGH = ("--seconds", 60, "--quotes", 6)
 FIXTURES = Path(__file__).parents[1] / "vectors" / "feeds"
 
 
@@ -84,7 +85,7 @@ def exchanges():
 def recorded(exchanges, tmp_path_factory):
     """What `feeds record` printed, and the file."""
     file = tmp_path_factory.mktemp("recorded") / "frames.jsonl"
-    result = invoke("record", file, "--seconds", 1.6, "--json", *options(exchanges))
+    result = invoke("record", file, "--seconds", 60, "--quotes", 120, "--json", *options(exchanges))
     assert result.exit_code == 0, result.output
     return result, file
 
@@ -120,8 +121,9 @@ def test_live_shows_a_line_a_second_and_frames_that_no_adapter_knows(exchanges):
     speaker = threading.Thread(target=misbehave)
     speaker.start()
     result = invoke(
-        "live", "--venue", "coinbase", "--seconds", 1.2, "--product", "BTC-USD", *options(exchanges)
-    )
+        "live", "--venue", "coinbase", "--seconds", 60, "--quotes", 160, "--product", "BTC-USD",
+        *options(exchanges),
+    )  # fmt: skip
     speaker.join()
     assert result.exit_code == 0, result.output
     assert "BTC-USD 8" in result.stdout
@@ -134,7 +136,7 @@ def test_live_shows_a_line_a_second_and_frames_that_no_adapter_knows(exchanges):
 
 
 def test_live_on_one_venue_still_hears_the_rate(exchanges):
-    result = invoke("live", "--venue", "binance", "--seconds", 0.6, "--json", *options(exchanges))
+    result = invoke("live", "--venue", "binance", *ENOUGH, "--json", *options(exchanges))
     summary = json.loads(result.stdout)
     assert set(summary["venues"]) == {"binance", "coinbase", "kraken"}
     assert summary["prices_e8"]["BTC-USD"]
@@ -142,7 +144,7 @@ def test_live_on_one_venue_still_hears_the_rate(exchanges):
 
 def test_live_by_advanced_trade(exchanges):
     result = invoke(
-        "live", "--venue", "coinbase", "--advanced-trade", "--seconds", 0.6, "--json",
+        "live", "--venue", "coinbase", "--advanced-trade", *ENOUGH, "--json",
         *options(exchanges),
     )  # fmt: skip
     summary = json.loads(result.stdout)
@@ -250,7 +252,7 @@ def test_simulate_serves_fixed_ports_until_it_is_told_to_stop():
         venues = tomllib.loads("".join(lines))["venues"]
         assert list(venues) == ["binance", "coinbase", "kraken"]
         given = [f"--endpoint={v}={u['websocket']},{u['rest']}" for v, u in venues.items()]
-        summary = json.loads(invoke("live", "--seconds", 0.6, "--json", *given).stdout)
+        summary = json.loads(invoke("live", *ENOUGH, "--json", *given).stdout)
         assert summary["prices_e8"]["BTC-USD"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

@@ -338,7 +338,7 @@ def test_start_and_stop_are_quick():
     started = time.monotonic()
     with SimulatedExchanges(seed=1) as running:
         assert set(running.urls) == {"binance", "coinbase", "kraken"}
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 def test_shares_no_code_with_the_adapters():
