@@ -42,6 +42,9 @@ from protocol.oracle.report import Grade, Report
 
 B = TypeVar("B", bound=Ballot[Any])
 
+_GENUINE = (Reason.BREAKER, Reason.DEVIATION, Reason.OWN)
+"""Refusals of a report that is what its observations say: it shows where the price is."""
+
 
 class Guard(Protocol):
     """What must survive a crash before a signature exists (``actors.journal.SignGuard``)."""
@@ -214,10 +217,11 @@ class OracleNode:
 
     def _refuse(self, refusal: Refusal, report: Report) -> Refusal:
         # "Two rounds in a row": a second proposal of the same round confirms nothing.
-        if refusal.reason is Reason.BREAKER and not (
+        if refusal.reason in _GENUINE and not (
             self._jump is not None and report.round <= self._jump.round
         ):
-            self._jump = report if report.grade is Grade.FULL else None
+            is_shown = report.grade is Grade.FULL and self._is_jump(report)
+            self._jump = report if is_shown else None
         if isinstance(refusal.proof, Evidence):
             self.inbox.convict(refusal.proof)
         if refusal.reason in (Reason.CHAIN, Reason.ROUND) and self.chain.last is not None:

@@ -18,7 +18,7 @@ from protocol.oracle.messages import AGGREGATOR
 from protocol.wire.frame import Frame
 from protocol.wire.handshake import HELLO, PROOF, Hello, session_id
 
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 DIGEST = sha256(b"network and epoch").digest()
 IDENTITIES = {
     address: SecretKey(sha256(b"identity %d" % address).digest())

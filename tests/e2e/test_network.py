@@ -45,6 +45,8 @@ from tests.builders.network import (
     until,
 )
 
+pytestmark = pytest.mark.timeout(600)
+
 QUICK = {"interval_ms": 500, "schedule_ms": 500, "takeover_ms": 400}
 FEEDS = ("BTC/USD", "ETH/USD", "SOL/USD", "ADA/USD")
 RARE_MS = 4_000_000_000

@@ -25,6 +25,8 @@ from tests.builders.network import (
 from tests.fault import crashing_node
 from tests.fault.crashing_node import ORACLE_PLACES, PROPOSER_PLACES
 
+pytestmark = pytest.mark.timeout(600)
+
 QUICK = {"interval_ms": 250, "schedule_ms": 250, "takeover_ms": 200}
 SLOW = {"interval_ms": 1_000, "schedule_ms": 1_000, "takeover_ms": 600}
 """A node that was killed is back before its round is too old."""

@@ -23,7 +23,7 @@ from protocol.oracle.expiry import ExpiryCertificate, ExpirySlot
 from protocol.oracle.report import Grade
 from tests.builders.network import AGGREGATOR, ORACLES, Network, until
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 SETTINGS = {"interval_ms": 500, "schedule_ms": 500, "takeover_ms": 400}
 CALL_S = 60.0

@@ -14,6 +14,8 @@ from riscv_vm.guest import guest_elf
 from riscv_vm.image import load_elf
 from riscv_vm.prove import prove
 
+pytestmark = pytest.mark.timeout(600)
+
 START_S = 120.0
 
 

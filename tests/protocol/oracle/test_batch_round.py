@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocol.errors import ConfigError, GuardError, QuorumError, SignatureError
@@ -131,6 +131,13 @@ prices_of_a_feed = st.lists(
 
 
 @given(rounds=st.lists(prices_of_a_feed, min_size=1, max_size=6))
+@example(  # who deviates in the round that shows the jump has seen it too
+    rounds=[
+        [None, PRICE // 2, PRICE // 2],
+        [PRICE, PRICE + PRICE // 200, PRICE // 2],
+        [PRICE, PRICE + PRICE // 100, PRICE + PRICE // 10_000],
+    ]
+)
 @settings(max_examples=40, deadline=None)
 def test_a_batch_of_one_feed_is_the_single_feed(rounds: list[list[int | None]]) -> None:
     """Same certificates round by round, through liars, crashes and jumps of the market."""
