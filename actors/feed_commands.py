@@ -69,7 +69,8 @@ def live(
     as_json: Json = False,
 ) -> None:
     """Connect to the venues; show prices, ages, message rates and what no adapter knows."""
-    _watch(venue, product, (seconds, quotes), record, _endpoints(endpoint, advanced_trade), as_json)
+    endpoints = _endpoints(endpoint, advanced_trade)
+    _watch(venue, product, seconds, quotes, record, endpoints, as_json)
 
 
 @feeds.command("record")
@@ -84,7 +85,8 @@ def record_command(
     as_json: Json = False,
 ) -> None:
     """The same, and write every frame to FILE."""
-    _watch(venue, product, (seconds, quotes), file, _endpoints(endpoint, advanced_trade), as_json)
+    endpoints = _endpoints(endpoint, advanced_trade)
+    _watch(venue, product, seconds, quotes, file, endpoints, as_json)
 
 
 @feeds.command("replay")
@@ -159,7 +161,8 @@ def simulate(
 def _watch(
     venue: str | None,
     products: list[str],
-    until: tuple[float, int | None],
+    seconds: float,
+    quotes: int | None,
     record: Path | None,
     endpoints: dict[str, Endpoint],
     as_json: bool,
@@ -176,7 +179,6 @@ def _watch(
                 ) from None
             recorder = Recorder(file, products, venues)
         say = _warn if as_json else print
-        seconds, quotes = until
         watch = Watch(products, endpoints, venues, say, recorder, quotes)
         summary = asyncio.run(_until_stopped(watch, seconds))
     print(json.dumps(summary) if as_json else _shown(summary))

@@ -1,6 +1,7 @@
 """``oracle-vm pool submit``: signs an operation with its owner's key and hands it to an API."""
 
 import json
+import secrets
 import time
 from contextlib import suppress
 from http.client import HTTPException
@@ -137,7 +138,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _signed(operation: Operation, owner: SecretKey, pool_id: bytes) -> bytes:
     message = signing_message(pool_id, operation)
-    return SignedOperation(operation, owner.sign(message, bytes(32))).encode()
+    return SignedOperation(operation, owner.sign(message, secrets.token_bytes(32))).encode()
 
 
 def _result(api: str, id_: str) -> dict[str, Any]:

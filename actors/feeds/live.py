@@ -46,7 +46,8 @@ class Watch:
             if self._is_enough(feeds):
                 stop.set()
 
-        async with Feeds(self.products, self.endpoints, venues=self.venues, tap=hear) as feeds:
+        feeds = Feeds(self.products, self.endpoints, venues=self.venues, tap=hear)
+        async with feeds:
             before: Counter[str] = Counter()
             while not stop.is_set() and (left_s := began + seconds - loop.time()) > 0:
                 try:

@@ -238,17 +238,14 @@ def test_replay_names_what_is_no_recording(tmp_path):
 
 
 def test_simulate_serves_fixed_ports_until_it_is_told_to_stop():
-    process = None
+    for _ in range(10):
+        command = [sys.executable, "-c", SIMULATE, "--port", str(free_port())]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        lines = [process.stdout.readline() for _ in range(4)]
+        if lines[3]:
+            break
+        process.communicate()  # somebody else has taken one of the ports
     try:
-        for _ in range(10):
-            process = subprocess.Popen(
-                [sys.executable, "-c", SIMULATE, "--port", str(free_port())],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            lines = [process.stdout.readline() for _ in range(4)]
-            if lines[3]:
-                break
         venues = tomllib.loads("".join(lines))["venues"]
         assert list(venues) == ["binance", "coinbase", "kraken"]
         given = [f"--endpoint={v}={u['websocket']},{u['rest']}" for v, u in venues.items()]
