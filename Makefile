@@ -11,7 +11,7 @@ export UV_PYTHON_DOWNLOADS := never
 # The node that tests run against: as told, on PATH, or fetched before by `make test-bitcoind`.
 export BITCOIND := $(or $(BITCOIND),$(shell command -v bitcoind || true),$(wildcard $(CURDIR)/.cache/bitcoind/bin/bitcoind))
 
-.PHONY: help env demo test test-full test-bitcoind lint bench guest clean
+.PHONY: help env demo test test-full test-bitcoind test-cluster test-netns soak lint bench guest clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,15 @@ test-bitcoind: env ## what needs a real node; without one it is fetched from a D
 	@node="$(BITCOIND)"; test -n "$$node" || node=$$(regtest/get_bitcoind.sh .cache/bitcoind) || exit 1; \
 	  BITCOIND="$$node" $(BIN)/python -m pytest tests/regtest/test_bitcoind*.py tests/regtest/test_conformance.py \
 	  tests/regtest/test_served_crash.py tests/regtest/test_contract_*.py tests/regtest/test_party_bump.py tests/e2e/test_contract.py
+
+test-cluster: env ## several Ray nodes on this machine that are killed, frozen, removed and added again
+	@$(BIN)/python -m pytest tests/cluster -m "slow or not slow"
+
+test-netns: env ## three operators in network namespaces with real partitions; needs root and iproute2
+	@$(BIN)/python -m pytest tests/netns
+
+soak: env ## a simulated day of rounds, contracts and disputes: nothing missed, nothing leaks; writes docs/soak.md
+	@$(BIN)/python -m tests.soak
 
 lint: env ## ruff, mypy --strict, import layers
 	@$(BIN)/ruff check .

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from actors.clock import Clock
+from actors.control import from_hex
+from actors.network import Network
 from actors.node import Stored
 from actors.operator import Operator, load_operator
 from actors.program import Program, Running
+from actors.signer_client import Signer
 from protocol.errors import EncodingError, QuorumError
 from protocol.oracle.batch_round import BatchAggregatorNode
+from protocol.oracle.config import OracleConfig
 from protocol.oracle.exercise import American, ExerciseNotice
 from protocol.oracle.expiry import ExpiryCertificate, ExpirySlot, Rule, assemble
 from protocol.oracle.layout import ZERO32
@@ -39,41 +43,47 @@ Answers = dict[int, ExpiryAnswer | ExpiryRefused]
 class AggregatorProgram(Program):
     """The dedicated aggregator of a network."""
 
-    def __init__(self, operator: Operator, clock: Clock) -> None:
-        super().__init__(operator, clock)
-        network = operator.network
+    def __init__(self, operator: Operator, clock: Clock, keys: Signer | None = None) -> None:
+        super().__init__(operator, clock, keys)
+        self._held: dict[int, list[tuple[int, Any]]] = {}
+        self._asked: list[tuple[ExpirySlot, Answers]] = []
+        self._begin()
+
+    def _member(self) -> AggregatorMember:
+        network, epochs = self.operator.network, self.operator.networks.epochs
         last: Any = self.history.last()
         config, wait_ms = network.config, network.schedule.collect_ms
         feed_ids = [feed.feed_id for feed in network.feeds]
         node: Any = (
-            AggregatorNode(config, feed_ids[0], last, wait_ms)
+            AggregatorNode(config, feed_ids[0], last, wait_ms, epochs)
             if len(feed_ids) == 1
-            else BatchAggregatorNode(config, feed_ids, last, wait_ms, self.batches())
+            else BatchAggregatorNode(config, feed_ids, last, wait_ms, self.batches(), epochs)
         )
         for proof in self.convicted:
             node.receive_evidence(proof)
-        self.member = AggregatorMember(node, network.schedule, history=self.history.after)
-        self._held: dict[int, list[tuple[int, Any]]] = {}
-        self._asked: list[tuple[ExpirySlot, Answers]] = []
+        return AggregatorMember(node, network.schedule, history=self.history.after)
 
     async def expire(
         self, slot: ExpirySlot, grace_rounds: int, contract: bytes = b"", quorum: int | None = None
     ) -> ExpiryCertificate:
         """What ``quorum`` oracles computed alike and signed, by default the configuration's;
-        ``contract`` as in ExpiryRequest.
+        ``contract`` as in ExpiryRequest. The oracles are those of the slot's epoch, by name, as far
+        as they have not left.
 
         QuorumError says which oracle did not sign, and why.
         """
-        config = self.operator.network.config
+        network = self.operator.networks.of(slot.config_digest)
+        config = network.config
         oracles, needed = range(len(config.oracles)), quorum or config.quorum
-        answers: Answers = {}
+        answers: Answers = self._left(network, slot)
         asked = slot, answers
         self._asked.append(asked)
-        self.transport.send(tuple(oracles), ExpiryRequest(slot, grace_rounds, contract))
+        there = [a for name in network.names if (a := self._address(name)) is not None]
+        self.transport.send(tuple(there), ExpiryRequest(slot, grace_rounds, contract))
         began_s, patience_s = time.monotonic(), EXPIRE_S
         try:
             while (certificate := self._assembled(slot, answers, needed)) is None:
-                if not self._can_agree(answers, needed):
+                if not self._can_agree(config, answers, needed):
                     patience_s = LAST_WORD_S
                 if len(answers) == len(oracles) or time.monotonic() - began_s > patience_s:
                     break
@@ -100,7 +110,7 @@ class AggregatorProgram(Program):
 
     async def notice(self, notice: str) -> None:
         """Pass a holder's exercise notice (hex of EXN1) on to all oracles."""
-        decoded = ExerciseNotice.decode(_hex(notice))
+        decoded = ExerciseNotice.decode(from_hex("notice", notice))
         self.transport.send(tuple(range(len(self.operator.network.config.oracles))), decoded)
 
     def _methods(self) -> dict[str, Any]:
@@ -116,14 +126,19 @@ class AggregatorProgram(Program):
         exercise: int | None = None,
         contract: str = "",
         quorum: int | None = None,
+        config: str = "",
     ) -> dict[str, str]:
-        config, preimage = self.operator.network.config, _hex(contract)
-        if quorum is not None and not config.quorum <= quorum <= len(config.oracles):
-            most = len(config.oracles)
-            raise EncodingError(f"quorum {quorum}: it must lie between {config.quorum} and {most}")
+        """``config`` is the digest of the contract's epoch, by default this one's."""
+        digest, preimage = from_hex("config", config), from_hex("contract", contract)
+        network = self.operator.networks.of(digest) if digest else self.operator.network
+        oracles = network.config
+        if quorum is not None and not oracles.quorum <= quorum <= len(oracles.oracles):
+            raise EncodingError(
+                f"quorum {quorum}: it must lie between {oracles.quorum} and {len(oracles.oracles)}"
+            )
         slot = ExpirySlot(
-            config_digest=config.digest,
-            feed_id=self.operator.network.feed(feed).feed_id,
+            config_digest=oracles.digest,
+            feed_id=network.feed(feed).feed_id,
             start_round=start,
             target_round=target,
             subject=ZERO32 if exercise is None else American(preimage).subject(exercise),
@@ -131,20 +146,28 @@ class AggregatorProgram(Program):
             window=window,
         )
         certificate = await self.expire(slot, grace, preimage, quorum)
-        return {"config": config.encode().hex(), "expiry": certificate.encode().hex()}
+        return {"config": oracles.encode().hex(), "expiry": certificate.encode().hex()}
 
     def _also(self, sender: int, message: Any, now_ms: int) -> Sequence[Effect] | None:
         if isinstance(message, ExpiryAnswer | ExpiryRefused):
-            slot = message.expiry.slot if isinstance(message, ExpiryAnswer) else message.slot
-            for asked, answers in tuple(self._asked):
-                if asked == slot and message.oracle == sender:
-                    answers[sender] = message
+            self._take_answer(sender, message)
             return []
         held = self._held.get(getattr(message, "round", -1))
         if held is not None and isinstance(message, self.member.node.observation):
             held.append((sender, message))
             return []
         return None
+
+    def _take_answer(self, sender: int, message: ExpiryAnswer | ExpiryRefused) -> None:
+        slot = message.expiry.slot if isinstance(message, ExpiryAnswer) else message.slot
+        name = self.operator.network.names[sender]
+        for asked, answers in tuple(self._asked):
+            names = self.operator.networks.of(asked.config_digest).names
+            index = names.index(name) if name in names else -1
+            # Who signs does so as the oracle that it was; who refuses may not know that one.
+            is_own = index == message.oracle or isinstance(message, ExpiryRefused)
+            if asked == slot and index >= 0 and is_own:
+                answers[index] = message
 
     def _assembled(
         self, slot: ExpirySlot, answers: Answers, needed: int
@@ -157,14 +180,25 @@ class AggregatorProgram(Program):
         if len(signed) < needed:
             return None
         try:
-            return assemble(self.operator.network.config, slot, signed, needed)
+            config = self.operator.networks.of(slot.config_digest).config
+            return assemble(config, slot, signed, needed)
         except QuorumError:
             return None
 
-    def _can_agree(self, answers: Answers, needed: int) -> bool:
+    def _address(self, name: str) -> int | None:
+        """Where an operator is in this epoch, None if it has left."""
+        names = self.operator.network.names
+        return names.index(name) if name in names else None
+
+    def _left(self, network: Network, slot: ExpirySlot) -> Answers:
+        """In the place of an answer, for the oracles of an epoch that have left."""
+        gone = [i for i, name in enumerate(network.names) if self._address(name) is None]
+        return {i: ExpiryRefused(i, slot, "it has left the network") for i in gone}
+
+    def _can_agree(self, config: OracleConfig, answers: Answers, needed: int) -> bool:
         """Whether the oracles that have not answered can still make a quorum with those that
         signed alike."""
-        config, given = self.operator.network.config, answers.copy().values()
+        given = answers.copy().values()
         alike = Counter(answer.expiry for answer in given if isinstance(answer, ExpiryAnswer))
         waiting = len(config.oracles) - len(given)
         return max(alike.values(), default=0) + waiting >= needed
@@ -179,13 +213,6 @@ def _fate(answer: ExpiryAnswer | ExpiryRefused | None, patience_s: float) -> str
     if isinstance(answer, ExpiryRefused):
         return f"refused ({answer.reason})"
     return f"signed {answer.expiry.price_e8} of round {answer.expiry.end_round}"
-
-
-def _hex(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise EncodingError("write the bytes in hex") from None
 
 
 @dataclass(frozen=True, slots=True)

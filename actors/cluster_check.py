@@ -13,12 +13,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final
 
+from actors import placement
+from actors.cluster_config import ClusterConfig
 from actors.cluster_file import ClusterFile, Json, ray_refusals, ray_schema
 from actors.cluster_start import Command, commands_in
-from actors.placement import KINDS
 from protocol.errors import ConfigError
 
-ROLES: Final = tuple(kind.prefix for kind in KINDS)
+ROLES: Final = tuple(kind.prefix for kind in placement.ROLES)
 PROVIDER: Final = ("type", "head_ip", "worker_ips")
 PORTS: Final = {
     "port": "GCS: nodes and drivers find the cluster (head)",
@@ -84,6 +85,23 @@ def check_together(files: Sequence[ClusterFile]) -> list[Problem]:
                 text = f"{value} is in {other} too: one operator, one cluster"
                 problems.append(Problem(file.path, place, _line(file, place), text))
     return problems
+
+
+def check_roles(config: ClusterConfig, files: Sequence[ClusterFile]) -> list[Problem]:
+    """Roles of ``cluster run`` that no node of an operator's cluster files, fine each, offers."""
+    offered = {
+        role
+        for nodes in map(nodes_of, files)
+        for kind, roles in nodes.roles.items()
+        if kind == "head" or nodes.workers
+        for role in roles
+    }
+    return [
+        Problem(
+            config.path, f"[roles] {role}", 0, "no node offers it: its actor would wait for ever"
+        )
+        for role in sorted(config.roles - offered if files else ())
+    ]
 
 
 def nodes_of(file: ClusterFile) -> Nodes:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from protocol.errors import ConfigError, ProtocolError
+from protocol.errors import ConfigError, EncodingError, ProtocolError
 
 Method = Callable[..., Awaitable[Any]]
 
@@ -81,6 +81,14 @@ class Control:
             return {"error": str(error)}
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             return {"error": f"{request['method']}: wrong arguments ({error})"}
+
+
+def from_hex(name: str, text: object) -> bytes:
+    """The bytes of a method's argument; EncodingError if it is not hex."""
+    try:
+        return bytes.fromhex(str(text))
+    except ValueError:
+        raise EncodingError(f"{name}: write the bytes in hex") from None
 
 
 @contextmanager

@@ -39,6 +39,11 @@ def run(config: Annotated[Path, typer.Option(help="The coordinator's TOML file."
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
+    serve(settings, stopping)
+
+
+def serve(settings: CoordinatorConfig, stopping: threading.Event) -> None:
+    """Serve the node, and mine, until ``stopping`` is set. ChainError if the node ends."""
     settings.folder.mkdir(parents=True, exist_ok=True)
     with (
         _opened(settings) as node,

@@ -6,7 +6,9 @@
 A record of the journal is an announcement (its TLV) or "outcome" and the texts. An outcome is on
 disk before its first digit is signed, and signing it again gives the same bytes, so a crash at any
 place leaves an event without a signature or with one outcome. A journal that is older than the
-public files beside it is found out.
+public files beside it is found out. One that was brought back from a backup has forgotten what was
+announced and attested since (``mark_restored``): whoever opens it says until when that may be
+(``resume``), and events that were due by then are left as they are.
 """
 
 import json
@@ -29,18 +31,23 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 Signer = Callable[[Announcement, Outcomes], Attestation]
 
+LEDGER: Final = "ledger.journal"
 _OWNER: Final = b"dlc ledger v1 "
 _ANNOUNCED: Final = b"A"
 _BOUND: Final = b"O"
+_RESTORED: Final = b"R"
 
 
 class DlcStore:
     """The ledger of the oracle whose DLC key is ``public``. ``DlcStore.open`` makes one."""
 
-    def __init__(self, folder: Path, journal: Journal, ledger: Ledger) -> None:
+    def __init__(
+        self, folder: Path, journal: Journal, ledger: Ledger, restored_s: int | None = 0
+    ) -> None:
         self.folder = folder
         self.ledger = ledger
         self._journal = journal
+        self._restored_s = restored_s
 
     @classmethod
     def open(cls, folder: Path, public: bytes, fsync: Fsync = os.fsync) -> Self:
@@ -50,20 +57,34 @@ class DlcStore:
             (folder / "public").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise GuardError(f"{folder}: cannot be used ({error.strerror})") from None
-        path = folder / "ledger.journal"
+        path = folder / LEDGER
         journal, records = Journal.open(path, fsync)
         try:
-            if not records:
+            marks = [record[1:] for record in records if record[:1] == _RESTORED]
+            written = [record for record in records if record[:1] != _RESTORED]
+            if not written:
                 journal.append(_OWNER + public)
-            elif records[0] != _OWNER + public:
+            elif written[0] != _OWNER + public:
                 raise GuardError(f"{path}: the ledger of another key; every key has its own")
             ledger = Ledger()
-            for record in records[1:]:
+            for record in written[1:]:
                 _replay(path, ledger, record)
         except BaseException:
             journal.close()
             raise
-        return cls(folder, journal, ledger)
+        is_open = bool(marks) and not marks[-1]
+        return cls(folder, journal, ledger, None if is_open else max(map(_uint, marks), default=0))
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether it was brought back from a backup and attests nothing new until ``resume``."""
+        return self._restored_s is None
+
+    def resume(self, now_s: int) -> None:
+        """Go on after a restore: events that were due by ``now_s`` (unix s) get no first outcome
+        any more. Returns once that is on disk. GuardError if the disk fails."""
+        self._journal.append(_RESTORED + now_s.to_bytes(8))
+        self._restored_s = now_s
 
     def announce(self, announcement: Announcement) -> Announcement:
         """Returns once it is on disk and public: this announcement, or the one that was made of the
@@ -86,6 +107,13 @@ class DlcStore:
         only one; it is public when this returns. GuardError if another outcome stands, the event
         was never announced or the disk fails."""
         if self.ledger.is_unbound(event_id, outcomes):
+            restored_s = self._restored_s
+            maturity_s = self.ledger.announcement(event_id).event.maturity_s
+            if restored_s is None or maturity_s <= restored_s:
+                raise GuardError(
+                    f"event {event_id}: may have been attested before {self._journal.path} was"
+                    " restored; a second outcome would give the key away, so there is none"
+                )
             told = _told(attestation_file(self.folder, event_id), "attestation")
             if told is not None and Attestation.decode(told).outcomes != outcomes:
                 raise GuardError(_old_copy(self._journal.path, event_id))
@@ -105,6 +133,20 @@ class DlcStore:
     def close(self) -> None:
         """Releases the lock."""
         self._journal.close()
+
+
+def mark_restored(path: Path) -> None:
+    """Note in a ledger's file, made if there is none, that it was brought back from a backup; until
+    when something may be lost is said at its first use. GuardError: in use or damaged."""
+    journal, _ = Journal.open(path)
+    try:
+        journal.append(_RESTORED)
+    finally:
+        journal.close()
+
+
+def _uint(data: bytes) -> int:
+    return int.from_bytes(data)
 
 
 def announcement_file(folder: Path, event_id: str) -> Path:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 import threading
@@ -21,6 +22,7 @@ from actors.feeds.products import PRODUCTS, VENUES
 from actors.feeds.recording import Recorder, Recording
 from actors.feeds.rows import parse_rows
 from actors.feeds.simulated import SimulatedExchanges
+from actors.logs import event, open_log
 from actors.network import load_network
 from actors.replay import Replay
 from protocol.errors import ConfigError, EncodingError, PriceError
@@ -28,6 +30,8 @@ from protocol.errors import ConfigError, EncodingError, PriceError
 feeds = typer.Typer(no_args_is_help=True, help="Exchange feeds.")
 
 SIMULATED_PORT: Final = 9470
+
+log = logging.getLogger(__name__)
 
 Venue = Annotated[str | None, typer.Option("--venue", help="One venue alone (single-venue mode).")]
 Product = Annotated[list[str], typer.Option("--product", help="Repeatable.")]
@@ -142,6 +146,7 @@ def simulate(
 ) -> None:
     """Serve three simulated venues on loopback until interrupted; print a [venues] table."""
     clock = SystemClock() if network is None else load_network(network).clock
+    open_log()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -152,6 +157,7 @@ def simulate(
                 websocket, rest = endpoint.websocket_url, endpoint.rest_url
                 print(f'{venue} = {{websocket = "{websocket}", rest = "{rest}"}}')
             sys.stdout.flush()
+            event(log, "serving", port=port)
             stop.wait()
     except OSError as error:
         ports = f"{port} to {port + 2}"

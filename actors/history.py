@@ -31,6 +31,7 @@ from protocol.oracle import report as rpt
 from protocol.oracle.batch_certificate import BatchCertificate
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
+from protocol.oracle.epochs import Epochs
 from protocol.oracle.expiry import ExpirySlot
 from protocol.oracle.feed import Feed
 from protocol.oracle.layout import ZERO32
@@ -44,7 +45,9 @@ ROUND_MAX: Final = 2**63 - 1
 STRAYS: Final = 16
 """Reports of a feed that no later one links to; so many are passed over to find a predecessor."""
 
-_FROM: Final = "FROM report r JOIN certificate c ON c.id = r.certificate"
+_COUNTS: Final = "counts(c.round, substr(c.data, 5, 32))"
+"""Round and configuration: whatever kind of certificate it is, the digest is behind the magic."""
+_FROM: Final = f"FROM report r JOIN certificate c ON c.id = r.certificate AND {_COUNTS}"
 _RAW: Final = f"SELECT r.round, r.feed, substr(c.data, r.at + 1, {rpt.SIZE})"
 
 
@@ -82,8 +85,10 @@ def chain_hash(before: bytes, data: bytes) -> bytes:
 class History:
     """``open`` to write, ``read`` to look. Used by one thread at a time, any thread.
 
-    A feed that is not in the file has no entries. Of several reports for one round the queries
-    return the one that the next report links to, else FULL before DEGRADED, then the smaller hash.
+    A feed that is not in the file has no entries, and after ``follow`` the queries pass over what
+    the epochs refuse. Of several reports for one round the queries
+    return the one that the next report links to, else the one of the later epoch, FULL before
+    DEGRADED, the smaller hash.
     """
 
     def __init__(self, path: Path, db: sqlite3.Connection, lock: int) -> None:
@@ -98,6 +103,7 @@ class History:
         except EncodingError as error:
             raise ConfigError(f"{path}: damaged, a configuration in it: {error}") from None
         self._feeds = dict(db.execute("SELECT feed_id, id FROM feed").fetchall())
+        db.create_function("counts", 2, lambda *_: True)
 
     @classmethod
     def open(cls, path: Path, *configs: OracleConfig, feeds: Iterable[Feed] = ()) -> Self:
@@ -114,7 +120,7 @@ class History:
                     sync_folder(path.parent)
                 db.execute("PRAGMA synchronous = FULL")
                 history = cls(path, db, lock)
-                history._describe(configs, feeds)
+                history.describe(configs, feeds)
         except BaseException:
             os.close(lock)
             raise
@@ -130,6 +136,11 @@ class History:
             if is_new(path, db):
                 raise ConfigError(f"{path}: empty, not a history file")
             return cls(path, db, -1)
+
+    def follow(self, epochs: Epochs) -> None:
+        """From now on pass over certificates that ``epochs`` refuse: those of an epoch that was
+        over, stored before the rotation was known. They stay on disk as what they are."""
+        self.db.create_function("counts", 2, lambda round_id, of: epochs.counts(of, round_id))
 
     def append(self, certificate: bytes) -> bool:
         """Returns once the certificate is on disk; False if its report was there already.
@@ -174,9 +185,12 @@ class History:
     def newest_first(self) -> Iterator[AnyCertificate]:
         """All certificates by round, the newest first; within a round in the order that nodes
         prefer them in."""
-        rows = self.db.execute("SELECT round, data FROM certificate ORDER BY round DESC, id")
+        rows = self.db.execute(
+            f"SELECT round, data FROM certificate c WHERE {_COUNTS} ORDER BY round DESC, id"
+        )
         for _, siblings in groupby(rows, key=lambda row: row[0]):
-            yield from sorted((decode_certificate(r[1]) for r in siblings), key=_rank, reverse=True)
+            found = [decode_certificate(data) for _, data in siblings]
+            yield from sorted(found, key=self._rank, reverse=True)
 
     def last(self) -> AnyCertificate | None:
         """The newest certificate."""
@@ -186,7 +200,8 @@ class History:
         """The first certificates after a round, oldest first, at most ``limit``; a round is not
         cut in two, so that the last one's is where to go on."""
         found = self.db.execute(
-            "SELECT round, data FROM certificate WHERE round > ? ORDER BY round, id LIMIT ?",
+            f"SELECT round, data FROM certificate c WHERE round > ? AND {_COUNTS}"
+            " ORDER BY round, id LIMIT ?",
             (min(round_id, ROUND_MAX), limit + 1),
         ).fetchall()
         if len(found) > limit:
@@ -267,7 +282,8 @@ class History:
         select = "SELECT data FROM certificate WHERE round = ? ORDER BY id"
         return tuple(tuple(row[0] for row in self.db.execute(select, found)) for found in rounds)
 
-    def _describe(self, configs: Iterable[OracleConfig], feeds: Iterable[Feed]) -> None:
+    def describe(self, configs: Iterable[OracleConfig], feeds: Iterable[Feed]) -> None:
+        """Certificates of these configurations may be appended, and feeds have these symbols."""
         new = [config for config in configs if config.digest not in self.configs]
         named = [feed for feed in feeds if self.feeds.get(feed.feed_id) != feed.symbol]
         if not new and not named:
@@ -313,7 +329,8 @@ class History:
 
     def _newest(self, feed_id: bytes, most: int) -> Entry | None:
         row = self._first(
-            "SELECT round FROM report WHERE feed = ? AND round <= ? ORDER BY round DESC LIMIT 1",
+            f"SELECT r.round {_FROM} WHERE r.feed = ? AND r.round <= ?"
+            " ORDER BY r.round DESC LIMIT 1",
             self._feeds.get(feed_id, -1),
             min(most, ROUND_MAX),
         )
@@ -335,10 +352,23 @@ class History:
             entries,
             key=lambda e: (
                 e.report.hash in linked,
+                self._epoch(e.report.config_digest),
                 e.report.grade is Grade.FULL,
                 -int.from_bytes(e.report.hash),
             ),
         )
+
+    def _rank(self, certificate: AnyCertificate) -> tuple[int, ...]:
+        """As the chains of ``protocol.oracle`` prefer certificates of one round."""
+        reports: Iterable[Report] = (
+            (certificate.report,) if isinstance(certificate, Certificate) else certificate.reports
+        )
+        grades, epoch = [r.grade for r in reports], self._epoch(certificate.report.config_digest)
+        return epoch, grades.count(Grade.FULL), len(grades), -int.from_bytes(certificate.hash)
+
+    def _epoch(self, digest: bytes) -> int:
+        config = self.configs.get(digest)
+        return -1 if config is None else config.epoch
 
     def _raw(self, feed: int, where: str, *bounds: int, limit: int = -1) -> Iterator[bytes]:
         rows = self.db.execute(
@@ -351,15 +381,6 @@ class History:
         with closing(self.db.execute(sql, arguments)) as cursor:
             row: tuple[Any, ...] | None = cursor.fetchone()
             return row
-
-
-def _rank(certificate: AnyCertificate) -> tuple[int, int, int]:
-    """As the chains of ``protocol.oracle`` prefer certificates of one round."""
-    reports: Iterable[Report] = (
-        (certificate.report,) if isinstance(certificate, Certificate) else certificate.reports
-    )
-    grades = [report.grade for report in reports]
-    return grades.count(Grade.FULL), len(grades), -int.from_bytes(certificate.hash)
 
 
 @contextmanager

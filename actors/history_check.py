@@ -8,6 +8,7 @@ from typing import Any
 from actors.history import AnyCertificate, History, chain_hash, decode_certificate, reports_in
 from protocol.errors import ProtocolError
 from protocol.oracle.config import OracleConfig
+from protocol.oracle.epochs import Epochs
 from protocol.oracle.feed import Feed
 from protocol.oracle.layout import ZERO32
 
@@ -23,24 +24,27 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """``faults`` say what was altered or removed, none if the history is intact. ``gaps`` and
-    ``conflicts`` (rounds with several certificates) happen to honest nodes."""
+    """``faults`` say what was altered or removed, none if the history is intact. ``gaps``,
+    ``conflicts`` (rounds with several certificates) and ``late`` (rounds certified by an epoch that
+    was over, before this node knew; nothing is read from them) happen to honest nodes."""
 
     certificates: int
     faults: tuple[str, ...]
     gaps: tuple[Gap, ...]
     conflicts: tuple[int, ...]
+    late: tuple[int, ...] = ()
 
 
-def check_history(history: History) -> Findings:
-    """Reads everything and checks every signature; the configurations are the file's own, so
-    compare their digests with one that you trust."""
+def check_history(history: History, epochs: Epochs | None = None) -> Findings:
+    """Reads everything and checks every signature. Without ``epochs``, those that you trust, the
+    configurations are the file's own: compare their digests."""
     faults: list[str] = []
     count = 0
+    history.db.execute("BEGIN")  # one state of the file, whoever writes meanwhile
     try:
         faults += (f"file: {text}" for text in _pages(history.db))
         faults += _descriptions(history)
-        for fault in _certificates(history):
+        for fault in _certificates(history, epochs):
             count += 1
             faults += fault
         faults += _reports(history.db)
@@ -50,9 +54,13 @@ def check_history(history: History) -> Findings:
             for rounds in history.gaps(feed_id)
         ]
         conflicts = [decode_certificate(found[0]).round for found in history.conflicts()]
+        late = () if epochs is None else _late(history.db, epochs)
     except (sqlite3.Error, ProtocolError) as error:
         return Findings(count, (*faults, f"file: {error}"), (), ())
-    return Findings(count, tuple(faults), tuple(gaps), tuple(conflicts))
+    finally:
+        if history.db.in_transaction:
+            history.db.execute("ROLLBACK")
+    return Findings(count, tuple(faults), tuple(gaps), tuple(conflicts), late)
 
 
 def _pages(db: sqlite3.Connection) -> Iterator[str]:
@@ -70,7 +78,7 @@ def _descriptions(history: History) -> Iterator[str]:
             yield f"feed {symbol}: its id {feed_id.hex()} is another feed's"
 
 
-def _certificates(history: History) -> Iterator[list[str]]:
+def _certificates(history: History, epochs: Epochs | None) -> Iterator[list[str]]:
     """The faults of each row, those of the rows missing before it included."""
     row, round_before, chain = 0, -1, ZERO32
     select = "SELECT id, round, hash, data, chain FROM certificate ORDER BY id"
@@ -82,7 +90,7 @@ def _certificates(history: History) -> Iterator[list[str]]:
             faults.append(f"row {number} (round {round_id}): altered, it breaks the chain of rows")
         faults += (
             f"row {number} (round {round_id}): {what}"
-            for what in _row(history, number, round_id, hash_, data)
+            for what in _row(history, epochs, number, round_id, hash_, data)
         )
         row, round_before, chain = number, round_id, stored
         yield faults
@@ -104,14 +112,18 @@ def _missing(db: sqlite3.Connection, first: int, last: int, before: int, after: 
     return f"{rows}{named}: removed; written {' and '.join(bounds)}"
 
 
-def _row(history: History, number: int, round_id: int, hash_: bytes, data: bytes) -> Iterator[str]:
+def _row(
+    history: History, epochs: Epochs | None, number: int, round_id: int, hash_: bytes, data: bytes
+) -> Iterator[str]:
     try:
         certificate = decode_certificate(data)
         config = history.configs.get(certificate.report.config_digest)
         if config is None:
             yield f"its configuration {certificate.report.config_digest.hex()} is missing"
-        else:
+        elif epochs is None or _is_late(epochs, config.digest, round_id):
             certificate.check(config)
+        else:
+            epochs.check(certificate)
     except ProtocolError as error:
         yield str(error)
         return
@@ -119,6 +131,17 @@ def _row(history: History, number: int, round_id: int, hash_: bytes, data: bytes
         yield f"filed under another round or hash, it is of round {certificate.round}"
     if _filed(history.db, number, certificate) != sorted(reports_in(certificate)):
         yield "its reports are not filed where they are"
+
+
+def _late(db: sqlite3.Connection, epochs: Epochs) -> tuple[int, ...]:
+    rows = db.execute("SELECT DISTINCT round, substr(data, 5, 32) FROM certificate ORDER BY round")
+    return tuple(round_id for round_id, digest in rows if _is_late(epochs, digest, round_id))
+
+
+def _is_late(epochs: Epochs, digest: bytes, round_id: int) -> bool:
+    """Whether a certificate is of an epoch that was over in its round; not if it is unknown."""
+    of = {config.digest: config.epoch for config in epochs.configs}
+    return digest in of and of[digest] < epochs.may_certify(round_id)[0].epoch
 
 
 def _filed(

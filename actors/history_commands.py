@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
+from actors.epochs import load_networks
 from actors.history import ROUND_MAX, Entry, History
 from actors.history_check import check_history
 from actors.history_export import rows, write_csv, write_parquet
@@ -78,10 +79,19 @@ def show(
 
 
 @history.command()
-def verify(db: Database, as_json: JsonOption = False) -> None:
-    """Check every row, signature and link; the exit code says it too."""
+def verify(
+    db: Database,
+    network: Annotated[
+        Path | None,
+        typer.Option(help="The network.toml that you trust, with its rotations beside it."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every row, signature and link; the exit code says it too. With --network also that each
+    certificate is of an epoch that had begun in its round; without, compare the digests."""
+    epochs = None if network is None else load_networks(network).epochs
     with _reading(db) as source:
-        findings = check_history(source)
+        findings = check_history(source, epochs)
         configs = {config.epoch: digest.hex() for digest, config in source.configs.items()}
     if as_json:
         record = {
@@ -90,6 +100,7 @@ def verify(db: Database, as_json: JsonOption = False) -> None:
             "faults": findings.faults,
             "gaps": [[gap.feed, gap.after_round, gap.before_round] for gap in findings.gaps],
             "conflicts": findings.conflicts,
+            "late": findings.late,
             "configs": configs,
         }
         print(json.dumps(record))
@@ -101,6 +112,8 @@ def verify(db: Database, as_json: JsonOption = False) -> None:
             print(f"missing: {gap.feed} between round {gap.after_round} and {gap.before_round}")
         for round_id in findings.conflicts:
             print(f"several certificates: round {round_id}")
+        for round_id in findings.late:
+            print(f"certified by an epoch that was over, nothing is read from it: round {round_id}")
         for fault in findings.faults:
             print(f"FAULT: {fault}")
         print("altered or damaged" if findings.faults else "valid")

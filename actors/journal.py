@@ -13,6 +13,11 @@ and the lock is held on both until the new one is in place.
 
 CRCs find accidents, not enemies: who can write the file can also delete its end. Against that an
 oracle compares its seq with the highest one that its peers have seen (``peers_seq``).
+
+A guard that was brought back from a backup (``mark_restored``) has forgotten what was signed since.
+It records nothing until its oracle has asked its peers (``resume``), and then nothing that the lost
+part may hold: no round up to the one that it resumes after, no expiry of such a round, and what
+has no round (which exercise counts, a rotation) never.
 """
 
 import os
@@ -27,7 +32,10 @@ from zlib import crc32
 from actors.files import Fsync, open_locked, read_all, sync_folder, write_all
 from protocol.errors import GuardError
 from protocol.oracle import batch as bat
+from protocol.oracle import expiry as exp
+from protocol.oracle import observation as obs
 from protocol.oracle import report as rpt
+from protocol.oracle.expiry import Expiry
 from protocol.oracle.layout import ZERO32
 
 MAX_RECORD: Final = 1 << 20
@@ -44,8 +52,12 @@ _OWNER: Final = b"sign guard v1 "
 _ENTRY: Final = Struct(">Q68sQ")
 _COMPACTED: Final = Struct(">10sI")
 _COMPACTED_MAGIC: Final = b"compacted "
-_OTHER_MODE: Final = {rpt.MAGIC: bat.REPORT_MAGIC, bat.REPORT_MAGIC: rpt.MAGIC}
-"""Reports of one feed, or batches of several: a configuration has one or the other."""
+_RESTORED: Final = b"restored"
+_RESUMED: Final = Struct(">8sQQ")
+_RESUMED_MAGIC: Final = b"resumed "
+_MODES: Final = {rpt.MAGIC: bat.REPORT_MAGIC, obs.MAGIC: bat.OBSERVATION_MAGIC}
+_OTHER_MODE: Final = _MODES | {batch: single for single, batch in _MODES.items()}
+"""Of one feed, or of a batch of several: a configuration has one or the other."""
 
 
 class Journal:
@@ -81,6 +93,11 @@ class Journal:
             os.close(fd)
             raise
         return cls(path, fd, end, fsync), records
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a write failed: it must be opened again."""
+        return self._broken
 
     def append(self, record: bytes) -> None:
         """Returns once ``record`` (1 byte to 1 MiB) is on disk; GuardError if that is uncertain."""
@@ -160,8 +177,11 @@ class SignGuard:
         self._journal = journal
         self._owner = owner
         self._compact_at = compact_at
-        self._newest = _replay_slots(journal.path, entries)
-        self._seq = max((slot.seq for slot in self._newest.values()), default=0)
+        memory = _replay_slots(journal.path, entries)
+        self._newest = memory.newest
+        self._seq = memory.seq
+        self._is_restored = memory.is_restored
+        self._floor = memory.floor
         self._modes = {lane[:36] for lane in self._newest if lane[:4] in _OTHER_MODE}
 
     @classmethod
@@ -195,10 +215,37 @@ class SignGuard:
             raise
         return guard
 
-    def require_seq(self, peers_seq: int) -> None:
-        """GuardError, and nothing is recorded any more, if peers have seen a higher seq: this file
-        is an old copy."""
-        if self._seq < peers_seq:
+    @property
+    def is_broken(self) -> bool:
+        """Whether a write failed: nothing is signed until it is opened again."""
+        return self._journal.is_broken
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether it was brought back from a backup and records nothing until ``resume``."""
+        return self._is_restored
+
+    @property
+    def floor(self) -> int:
+        """The round up to which it records nothing, since it was restored; -1 if it never was."""
+        return self._floor
+
+    def resume(self, peers_seq: int, floor: int) -> None:
+        """End the wait of a restored guard: from now on numbers are above ``peers_seq`` and rounds
+        above ``floor``, which must cover all that can have been signed (``Recollection.floor``).
+        Returns once that is on disk. GuardError if the disk fails."""
+        seq, floor = max(self._seq, peers_seq), max(self._floor, floor)
+        self._journal.append(_RESUMED.pack(_RESUMED_MAGIC, seq, floor))
+        self._seq, self._floor, self._is_restored = seq, floor, False
+
+    def require_seq(self, peers_seq: int, round_id: int | None = None) -> None:
+        """GuardError, and nothing is recorded any more, if peers have seen a higher seq (in that
+        round): this file is an old copy. To a restored guard it is news of what was lost."""
+        if self._seq >= peers_seq or self._is_restored:
+            return
+        if round_id is not None and round_id <= self._floor:
+            self.resume(peers_seq, self._floor)
+        else:
             self.close()
             raise GuardError(
                 f"{self._journal.path}: ends at seq {self._seq}, peers have seen {peers_seq}: an"
@@ -236,6 +283,7 @@ class SignGuard:
             raise GuardError(
                 f"round {round_id} is over: {kind.decode()} of round {held.round} was recorded"
             )
+        self._require_unsigned(kind, round_id, message)
         self._require_mode(kind, config_digest)
         self._append(lane, round_id, message)
 
@@ -248,6 +296,7 @@ class SignGuard:
         lane = _lane(kind, slot, ZERO32)
         held = self._newest.get(lane)
         if held is None:
+            self._require_unsigned(kind, None, message)
             self._append(lane, 0, message)
         elif held.message != message:
             raise GuardError(
@@ -263,9 +312,33 @@ class SignGuard:
         """The message that ``record_once`` has recorded for this slot, however long ago."""
         return self.recall(kind, slot, ZERO32)
 
+    def slots(self, kind: bytes, message: bytes) -> list[bytes]:
+        """The slots for which ``record_once`` has recorded this message."""
+        held = self._newest.items()
+        return [lane[4:36] for lane, at in held if lane[:4] == kind and at.message == message]
+
     def close(self) -> None:
         """Releases the lock."""
         self._journal.close()
+
+    def _require_unsigned(self, kind: bytes, round_id: int | None, message: bytes) -> None:
+        """GuardError if a restored guard may have forgotten it. Of what has no round only an
+        expiry says when it can have been signed at the earliest."""
+        if self._is_restored:
+            raise GuardError(
+                f"{self._journal.path}: restored from a backup; it signs nothing until peers have"
+                " said what they have seen of this oracle"
+            )
+        if self._floor < 0:
+            return
+        if kind == exp.MAGIC:
+            round_id = Expiry.decode(message).slot.target_round
+        if round_id is None or round_id <= self._floor:
+            what = kind.decode() + ("" if round_id is None else f" of round {round_id}")
+            raise GuardError(
+                f"{what}: may have been signed before this guard was restored; the other oracles"
+                f" sign it, this one what comes after round {self._floor}"
+            )
 
     def _require_mode(self, kind: bytes, config_digest: bytes) -> None:
         # A price signed alone and again in a batch would contradict itself without evidence.
@@ -290,7 +363,11 @@ class SignGuard:
             return
         kept = sorted(self._newest.items(), key=lambda item: item[1].seq)
         count = _COMPACTED.pack(_COMPACTED_MAGIC, len(kept))
-        self._journal.rewrite([self._owner, count, *(slot.entry(lane) for lane, slot in kept)])
+        end = [_RESUMED.pack(_RESUMED_MAGIC, self._seq, self._floor)] if self._floor >= 0 else []
+        if self._is_restored:
+            end.append(_RESTORED)
+        entries = (slot.entry(lane) for lane, slot in kept)
+        self._journal.rewrite([self._owner, count, *entries, *end])
         self._compact_at = max(self._compact_at, 2 * self._journal.size)
 
 
@@ -314,27 +391,108 @@ def _lane(kind: bytes, config_digest: bytes, feed_id: bytes) -> bytes:
     return lane
 
 
-def _replay_slots(path: Path, entries: Sequence[bytes]) -> dict[bytes, _Slot]:
-    """The newest slot of each lane. Entries are numbered without a gap; those that a compaction has
-    kept, at the beginning, have gaps where others were."""
+@dataclass(slots=True)
+class _Memory:
+    """What the entries of a file say; fields as in SignGuard."""
+
+    newest: dict[bytes, _Slot]
+    seq: int = 0
+    floor: int = -1
+    is_restored: bool = False
+
+
+def _replay_slots(path: Path, entries: Sequence[bytes]) -> _Memory:
+    """The newest slot of each lane, and whether the file was restored. Entries are numbered without
+    a gap; those that a compaction has kept, at the beginning, have gaps where others were."""
     kept = 0
     if entries and len(entries[0]) == _COMPACTED.size:
         magic, kept = _COMPACTED.unpack(entries[0])
         if magic != _COMPACTED_MAGIC or kept >= len(entries):
             raise GuardError(_damage(path, "its compacted part is not what was written"))
         entries = entries[1:]
-    newest: dict[bytes, _Slot] = {}
-    seq = 0
+    memory = _Memory({})
     for place, entry in enumerate(entries):
         if len(entry) <= _ENTRY.size:
-            raise GuardError(_damage(path, f"entry {seq + 1} is too short"))
+            _replay_restoring(path, memory, entry)
+            continue
         number, lane, round_id = _ENTRY.unpack_from(entry)
-        follows = number > seq if place < kept else number == seq + 1
-        if not follows or round_id <= newest.get(lane, _NOTHING).round:
-            raise GuardError(_damage(path, f"entry {seq + 1} does not follow the one before it"))
-        seq = number
-        newest[lane] = _Slot(number, round_id, entry[_ENTRY.size :])
-    return newest
+        follows = number > memory.seq if place < kept else number == memory.seq + 1
+        if not follows or round_id <= memory.newest.get(lane, _NOTHING).round:
+            what = f"entry {memory.seq + 1} does not follow the one before it"
+            raise GuardError(_damage(path, what))
+        memory.seq = number
+        memory.newest[lane] = _Slot(number, round_id, entry[_ENTRY.size :])
+    return memory
+
+
+def _replay_restoring(path: Path, memory: _Memory, entry: bytes) -> None:
+    if entry == _RESTORED:
+        memory.is_restored = True
+        return
+    if len(entry) != _RESUMED.size or not entry.startswith(_RESUMED_MAGIC):
+        raise GuardError(_damage(path, f"entry {memory.seq + 1} is too short"))
+    _, memory.seq, memory.floor = _RESUMED.unpack(entry)
+    memory.is_restored = False
+
+
+@dataclass(frozen=True, slots=True)
+class GuardFile:
+    """What a sign guard's file says, read while its owner may be writing; fields as in SignGuard,
+    ``data`` are its whole frames."""
+
+    public: bytes
+    seq: int
+    floor: int
+    is_restored: bool
+    data: bytes
+
+
+def read_journal(path: Path) -> tuple[tuple[bytes, ...], bytes]:
+    """The records of a journal, oldest first, and the bytes that hold them; a last frame that is
+    not whole yet is left out. Nothing is locked or changed. GuardError: damaged or unreadable."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise GuardError(f"{path}: cannot be read ({error.strerror})") from None
+    records, _, size = _parse(path, data)
+    return records, data[:size]
+
+
+def read_guard(path: Path) -> GuardFile:
+    """The sign guard's file in ``path``; errors as ``read_journal``."""
+    records, data = read_journal(path)
+    if not records or not records[0].startswith(_OWNER):
+        raise GuardError(f"{path}: not a sign guard's file; name guard.journal of an oracle")
+    memory = _replay_slots(path, records[1:])
+    public = records[0].removeprefix(_OWNER)
+    return GuardFile(public, memory.seq, memory.floor, memory.is_restored, data)
+
+
+def read_owner(path: Path) -> bytes | None:
+    """The x-only key whose sign guard the file in ``path`` is; None if nothing whole was ever
+    written there. GuardError: damaged, unreadable, or no sign guard's."""
+    size = _FRAME.size + len(_OWNER) + 32
+    try:
+        with path.open("rb") as file:
+            data = file.read(size)
+    except OSError as error:
+        raise GuardError(f"{path}: cannot be read ({error.strerror})") from None
+    records, _, _ = _parse(path, data)
+    if not records:
+        return None
+    if not records[0].startswith(_OWNER):
+        raise GuardError(f"{path}: not a sign guard's file; name guard.journal of an oracle")
+    return records[0].removeprefix(_OWNER)
+
+
+def mark_restored(path: Path) -> None:
+    """Note in a sign guard's file that it is a copy from a backup. GuardError: in use, damaged, or
+    the disk fails."""
+    journal, _ = Journal.open(path)
+    try:
+        journal.append(_RESTORED)
+    finally:
+        journal.close()
 
 
 def _replay(path: Path, fd: int, fsync: Fsync) -> tuple[tuple[bytes, ...], tuple[int, int]]:

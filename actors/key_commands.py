@@ -8,8 +8,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from actors.keyfile import load_keys
-from actors.network import AGGREGATOR_NAME, NAME, load_network
+from actors.epochs import Networks, load_networks
+from actors.keyfile import load_key, load_keys
+from actors.network import AGGREGATOR_NAME, NAME, Network, require_secure
 from actors.network_files import (
     NAMES,
     SETTINGS,
@@ -18,33 +19,79 @@ from actors.network_files import (
     aggregator_entry,
     create_keys,
     oracle_entry,
+    pin_fields,
     write_network,
 )
 from actors.operator import is_operator, load_operator
+from actors.rotation_commands import rotate
+from actors.signer_config import key_file
 from actors.transport_options import parse_url
+from actors.transport_tls import create_certificate, read_certificate, require_pin
 from protocol.errors import ConfigError
 from protocol.oracle.config import MAX_ORACLES
 from protocol.oracle.price import VENUES
 
 network = typer.Typer(no_args_is_help=True, help="The network file that operators share.")
+network.add_typer(rotate, name="rotate")
 
 Name = Annotated[str, typer.Option(help="1 to 32 of a-z, 0-9 and -.")]
 Url = Annotated[str, typer.Option(help="Where it will listen: wss://, or ws:// on loopback.")]
 KeyFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Gets the new key files.")]
 
 
-def keys(folder: KeyFolder, name: Name, url: Url) -> None:
+PinTls = Annotated[
+    bool, typer.Option("--tls", help="Make a TLS key for the URL's host too, and pin it.")
+]
+
+
+def keys(folder: KeyFolder, name: Name, url: Url, pin_tls: PinTls = False) -> None:
     """Create an oracle's key files and print its roster entry, with proofs of possession."""
-    parse_url("--url", url)
+    host = _tls_host(url, pin_tls)
     if not re.fullmatch(NAME, name) or name == AGGREGATOR_NAME:
         raise ConfigError(f"--name {name!r}: write 1 to 32 of a-z, 0-9 and -, not 'aggregator'")
-    print(oracle_entry(name, url, create_keys(folder, "oracle")), end="")
+    held = create_keys(folder, "oracle")
+    pin = create_certificate(folder, host).pin if host else None
+    print(oracle_entry(name, url, held, pin), end="")
 
 
-def aggregator_keys(folder: KeyFolder, url: Url) -> None:
+def aggregator_keys(folder: KeyFolder, url: Url, pin_tls: PinTls = False) -> None:
     """Create an aggregator's key file and print its roster entry."""
-    parse_url("--url", url)
-    print(aggregator_entry(url, create_keys(folder, "aggregator")), end="")
+    host = _tls_host(url, pin_tls)
+    held = create_keys(folder, "aggregator")
+    pin = create_certificate(folder, host).pin if host else None
+    print(aggregator_entry(url, held, pin), end="")
+
+
+def _tls_host(url: str, pin_tls: bool) -> str | None:
+    uri = parse_url("--url", url)
+    if pin_tls:
+        require_secure(url)
+    return uri.host if pin_tls else None
+
+
+@network.command()
+def tls(
+    config: Annotated[Path, typer.Option(help="The operator's TOML file.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option("--new", metavar="FOLDER", help="Make a new key and certificate there."),
+    ] = None,
+    signer: Annotated[
+        Path | None, typer.Option(help="The signer's TOML file, if it has the keys.")
+    ] = None,
+) -> None:
+    """Print tls_key and tls_proof of a node's TLS certificate, for its table of network.toml."""
+    operator = load_operator(config)
+    host = _tls_host(operator.network.peers[operator.address].url, folder is not None)
+    if folder is not None:
+        pin = create_certificate(folder, host or "").pin
+    elif operator.tls is None or operator.tls.cert is None:
+        raise ConfigError(f"{config}: [tls] certificate: none there; --new FOLDER makes one")
+    else:
+        pin = read_certificate(operator.tls.cert).pin
+    identity = load_key(key_file(operator.keys, "identity", signer))
+    for field, value in pin_fields(operator.name, identity, pin).items():
+        print(f'{field} = "{value}"')
 
 
 @network.command()
@@ -54,9 +101,10 @@ def check(
     """Check a network file, or an operator's file with its keys, and print what all must agree on:
     the digest of the configuration."""
     if not is_operator(file):
-        loaded = load_network(file)
-        print(f"{file}: valid, {len(loaded.names)} oracles, {len(loaded.feeds)} feeds")
-        print(f"configuration {loaded.config.digest.hex()}")
+        loaded = load_networks(file)
+        now = loaded.now()
+        print(f"{file}: valid, {len(now.names)} oracles, {len(now.feeds)} feeds")
+        _print_epochs(loaded, now)
         return
     operator = load_operator(file)
     try:
@@ -65,10 +113,22 @@ def check(
             operator.tls.client()
             if operator.tls.cert is not None:
                 operator.tls.server()
+                pin = operator.roster[operator.address].tls_key
+                if pin is not None:
+                    require_pin(operator.tls.cert, pin)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
     print(f"{file}: valid, {operator.role} {operator.name}")
-    print(f"configuration {operator.network.config.digest.hex()}")
+    _print_epochs(operator.networks, operator.network)
+
+
+def _print_epochs(networks: Networks, now: Network) -> None:
+    print(f"configuration {now.config.digest.hex()}")
+    for one in networks.all if len(networks.all) > 1 else ():
+        print(
+            f"epoch {one.config.epoch} from round {networks.begins(one)}:"
+            f" {one.config.digest.hex()}, {one.config.quorum} of {', '.join(one.names)}"
+        )
 
 
 @network.command()

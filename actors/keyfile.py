@@ -29,6 +29,11 @@ def create_key(path: Path) -> SecretKey:
 
 def write_secret(path: Path, secret: bytes) -> None:
     """32 secret bytes into a new file with mode 0600, on disk; ConfigError if it exists."""
+    write_new(path, secret.hex().encode() + b"\n")
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """``data`` into a new file with mode 0600, on disk; ConfigError if it exists."""
     if path.exists() or path.is_symlink():
         raise ConfigError(f"{path} exists: a key is never overwritten; move it")
     try:
@@ -37,7 +42,7 @@ def write_secret(path: Path, secret: bytes) -> None:
     except OSError as error:
         raise ConfigError(f"{path}: no key written ({error.strerror})") from None
     try:
-        write_all(fd, secret.hex().encode() + b"\n")
+        write_all(fd, data)
         os.fsync(fd)
         sync_folder(path.parent)
     except OSError as error:
@@ -62,8 +67,9 @@ def load_seed(path: Path) -> bytes:
 
 
 def load_keys(paths: Mapping[str, Path], publics: Mapping[str, bytes]) -> dict[str, SecretKey]:
-    """The keys by purpose. ConfigError names the purpose if a key cannot be read, is not the one of
-    ``publics`` (x-only, by purpose, as the roster has it), or serves two purposes."""
+    """The keys by purpose; several of one purpose are "oracle", "oracle[1]", ... ConfigError names
+    the purpose if a key cannot be read or serves two, or if none of it is the one of ``publics``
+    (x-only, by purpose, as the roster has it)."""
     loaded: dict[str, SecretKey] = {}
     owners: dict[bytes, str] = {}
     for purpose, path in paths.items():
@@ -71,19 +77,25 @@ def load_keys(paths: Mapping[str, Path], publics: Mapping[str, bytes]) -> dict[s
             key = load_key(path)
         except ConfigError as error:
             raise ConfigError(f"[keys] {purpose}: {error}") from None
-        expected = publics.get(purpose, key.public)
-        if key.public != expected:
-            raise ConfigError(
-                f"[keys] {purpose}: {path} holds {key.public.hex()}, the roster says"
-                f" {expected.hex()}: name the file of that key"
-            )
         if key.public in owners:
             raise ConfigError(
                 f"[keys] {purpose}: the same key as {owners[key.public]}; one key a purpose"
             )
         owners[key.public] = purpose
         loaded[purpose] = key
+    for purpose, expected in publics.items():
+        held = keys_of(loaded, purpose)
+        if held and expected not in [key.public for key in held]:
+            raise ConfigError(
+                f"[keys] {purpose}: {paths[purpose]} holds {held[0].public.hex()}, the roster says"
+                f" {expected.hex()}: name the file of that key"
+            )
     return loaded
+
+
+def keys_of(loaded: Mapping[str, SecretKey], purpose: str) -> list[SecretKey]:
+    """All keys of one purpose."""
+    return [key for name, key in loaded.items() if name.partition("[")[0] == purpose]
 
 
 def _read(path: Path) -> bytes:

@@ -2,8 +2,12 @@
 
     log = logging.getLogger(__name__)
     event(log, "certified", round=1790359200, oracle=0, grade="FULL", report=report.hash)
-    {"time": "2026-09-25T17:48:26.844Z", "level": "INFO", "logger": "actors.oracle",
-     "event": "certified", "round": 1790359200, ...}
+    {"time": "2026-09-25T17:48:26.844Z", "level": "INFO", "program": "oracle", "operator": "alpha",
+     "logger": "actors.oracle", "event": "certified", "round": 1790359200, ...}
+
+``program`` is the command of ``oracle-vm``, ``operator`` the node's name or, where a program has
+none of its own, what the environment says in ORACLE_VM_OPERATOR. What other libraries warn of, and
+an error that nobody has caught, are lines of the same kind.
 
 No secret gets into a line. A field is an integer of 64 bits, a text, or at most 32 bytes (shown as
 hex); of anything else only the type is written. A field whose name speaks of a secret shows numbers
@@ -12,12 +16,14 @@ and paths only, and no text, that of an exception neither, shows more than 32 he
 
 import json
 import logging
+import os
 import re
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
 from protocol.errors import ConfigError
@@ -29,10 +35,14 @@ CAUSES_LIMIT: Final = 4
 FRAMES_LIMIT: Final = 12
 """Stack frames of a traceback: file, line and function; no source and no values."""
 
+OPERATOR: Final = "ORACLE_VM_OPERATOR"
+
 _FIELDS: Final = "fields"
 _LONG_HEX: Final = re.compile(r"[0-9a-fA-F]{33,}")
 _SECRET: Final = re.compile(r"key|secret|seed|nonce|token|password|private|aux", re.IGNORECASE)
-_RESERVED: Final = frozenset({"time", "level", "logger", "event", "errors", "at"})
+_RESERVED: Final = frozenset(
+    {"time", "level", "program", "operator", "logger", "event", "errors", "at"}
+)
 
 
 def event(log: logging.Logger, name: str, level: int = logging.INFO, /, **fields: Any) -> None:
@@ -41,22 +51,39 @@ def event(log: logging.Logger, name: str, level: int = logging.INFO, /, **fields
         log.log(level, name, extra={_FIELDS: {k: _plain(k, v) for k, v in fields.items()}})
 
 
-def open_log(path: Path | None = None, level: int = logging.INFO) -> logging.Handler:
-    """Sends every log of this process to stderr, or appends it to ``path``, as JSON lines. Returns
-    the handler (to remove it again); ConfigError if the file cannot be opened."""
+def open_log(
+    path: Path | None = None, level: int = logging.INFO, *, operator: str = ""
+) -> logging.Handler:
+    """Sends every log of this process to stderr, or appends it to ``path``, as JSON lines of
+    ``operator``. Returns the handler (to remove it again); ConfigError if the file cannot be
+    opened."""
     try:
         handler = logging.StreamHandler(sys.stderr) if path is None else logging.FileHandler(path)
     except OSError as error:
         raise ConfigError(f"log: {path} cannot be opened ({error.strerror})") from None
-    handler.setFormatter(JsonLines())
+    program = command_of(sys.argv) if path is None else path.absolute().parent.name
+    handler.setFormatter(JsonLines(program, os.environ.get(OPERATOR) or operator))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level)
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
     return handler
+
+
+def command_of(arguments: Sequence[str]) -> str:
+    """The command of ``oracle-vm`` that was started as ``arguments``, or else the module."""
+    module = Path(arguments[0]).stem
+    is_ours = module in ("oracle-vm", "cli")
+    return next((word for word in arguments[1:] if is_ours and word[0] != "-"), module)
 
 
 class JsonLines(logging.Formatter):
     """One record as one line of ASCII JSON. Records of other libraries are cleaned as well."""
+
+    def __init__(self, program: str = "", operator: str = "") -> None:
+        super().__init__()
+        self._common = {"program": program, "operator": operator}
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
@@ -64,6 +91,7 @@ class JsonLines(logging.Formatter):
         line: dict[str, Any] = {
             "time": f"{seconds}.{int(record.msecs):03d}Z",
             "level": record.levelname,
+            **self._common,
             "logger": record.name,
             "event": _clean(record.getMessage()),
         }
@@ -77,6 +105,10 @@ class JsonLines(logging.Formatter):
             line["errors"] = causes[:CAUSES_LIMIT]
             line["at"] = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames]
         return json.dumps(line, separators=(",", ":"))
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger(__name__).critical("uncaught", exc_info=(kind, error, trace))
 
 
 def _plain(name: str, value: Any) -> int | str | None:

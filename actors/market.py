@@ -21,12 +21,14 @@ from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from actors.clock import Clock
+from actors.epochs import Installed, alone, installed, load_networks
 from actors.history import AnyCertificate
 from actors.logs import event
 from actors.market_config import MarketConfig
 from actors.market_desk import ContractDesk, Dispute
 from actors.market_source import NodeState, follow, listen, nodes_of, recall
 from actors.market_store import Answer, MarketStore
+from actors.network import Network
 from protocol.errors import ConfigError, PriceError, ProtocolError, TermsError
 from protocol.options.book import (
     Book,
@@ -54,7 +56,7 @@ KEPT: Final = 1_024
 RECALLED: Final = 5_000
 """Certificates of a history that the first volatility is taken from; each is verified."""
 LOOK_S: Final = 1.0
-"""How often the desk is asked how the contracts stand."""
+"""How often the desk is asked how the contracts stand, and whether a rotation was installed."""
 FUNDING_MS: Final = 600_000
 """How long a contract that is not funded keeps the next one waiting."""
 NOTICE_MS: Final = 10_000
@@ -93,7 +95,9 @@ class Market:
         self.config = config
         self.desk = desk
         self.book: Book = store.book()
-        self.nodes: list[NodeState] = nodes_of(config.network) if config.listens else []
+        self.networks = config.networks or alone(config.network)
+        self.nodes: list[NodeState] = []
+        """That are listened to, of this epoch and of those to come."""
         self.indexes: dict[str, Index] = {}
         self.certificates: deque[AnyCertificate] = deque(maxlen=KEPT)
         self.certified_count = 0
@@ -116,6 +120,7 @@ class Market:
         self._noticed: dict[int, UnixMs] = {}
         """When each notice of exercise was passed on last."""
         self._settled: set[int] = set()
+        self._listening: dict[tuple[Any, ...], asyncio.Task[None]] = {}
         self._commands = asyncio.Lock()
         self._stirred = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -133,8 +138,7 @@ class Market:
                 self._hear(certificate)
                 first = certificate.round + 1
         self.failed = asyncio.get_running_loop().create_future()
-        work = [self._follow_contracts()]
-        work += [listen(node, self.config.ca, self.certified) for node in self.nodes]
+        work = [self._follow_contracts(), self._follow_rotations()]
         if history is not None:
             work.append(follow(history, first, self._hear))
         tasks = [asyncio.create_task(part) for part in work]
@@ -143,6 +147,7 @@ class Market:
         try:
             yield
         finally:
+            tasks += self._listening.values()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -151,6 +156,40 @@ class Market:
             self._disk.shutdown()
             self._pricing.shutdown(cancel_futures=True)
             self._store.close()
+
+    @property
+    def network(self) -> Network:
+        """The network of the epoch that settles the round of now."""
+        return self.networks.at(self.config.network.config.round_at(self.now_ms()))
+
+    async def _follow_rotations(self) -> None:
+        """Learn of every rotation that is installed beside the network file."""
+        path, known = self.networks.path, Installed()
+        while True:
+            found = installed(path)
+            if found != known:
+                known = found
+                try:
+                    self.networks = load_networks(path)
+                except ProtocolError as error:
+                    event(log, "rotation refused", logging.ERROR, reason=str(error))
+            if self.config.listens:
+                self._listen()
+            await asyncio.sleep(LOOK_S)
+
+    def _listen(self) -> None:
+        """Hear every node of this epoch and of those to come, and nobody else."""
+        known = {node.place: node for node in self.nodes}
+        coming = self.networks.since(self.network)
+        nodes = (node for network in coming for node in nodes_of(network))
+        wanted = {node.place: known.get(node.place, node) for node in nodes}
+        self.nodes[:] = wanted.values()
+        for place in self._listening.keys() - wanted.keys():
+            self._listening.pop(place).cancel()
+        for place in wanted.keys() - self._listening.keys():
+            task = asyncio.create_task(listen(wanted[place], self.config.ca, self.certified))
+            self._listening[place] = task
+            self.watch(task)
 
     def watch(self, task: asyncio.Task[None]) -> None:
         """Fail as well when a task ends that others need."""
@@ -182,7 +221,7 @@ class Market:
         one of the network; one that is known, or older than the index, changes nothing."""
         if certificate.hash in self._known:
             return
-        certificate.check(self.config.network.config)
+        self.networks.epochs.check(certificate)
         self._known.add(certificate.hash)
         if len(self.certificates) == KEPT:
             self._known.discard(self.certificates[0].hash)

@@ -16,9 +16,9 @@ from typing import Final
 from actors.contract_process import Program
 from actors.files import is_held
 from actors.local.process import Process
-from actors.local.restarts import Restarts
 from actors.local.tail import parse, text
 from actors.party_folder import JOURNAL
+from actors.restarts import Restarts
 from protocol.settlement.terms import Role
 
 STARTING_S: Final = 30.0

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, field
 
-from actors.network import Network, Table, decode, load_network
+from actors.epochs import Networks, load_networks
+from actors.network import Network, Table, decode
 from actors.pool_config import PoolConfig, load_pool
 from actors.transport_options import Address, is_loopback, parse_address
 from protocol.errors import ConfigError, EncodingError, PriceError
@@ -123,7 +124,8 @@ class DeskConfig:
 class MarketConfig:
     """A gateway and its market. ``feed`` is the index that options are written on; ``max_age_ms``
     the age from which a price is not quoted; ``surface`` None for volatility from history; ``pool``
-    what it keeps beside the market, if anything."""
+    what it keeps beside the market, if anything. ``networks`` are those of all epochs, ``network``
+    that of the start; None if it has never rotated."""
 
     listen: Address
     folder: Path
@@ -140,19 +142,21 @@ class MarketConfig:
     desk: DeskConfig | None
     dlc: Path | None = None
     pool: PoolConfig | None = None
+    networks: Networks | None = None
 
 
 def load_market(path: Path) -> MarketConfig:
     """The gateway in ``path``; ConfigError names file, table and field and what it should be."""
     file = decode(path, _ApiFile)
-    network = load_network(path.parent / file.api.network)
+    networks = load_networks(path.parent / file.api.network)
     try:
-        return _market(file, path.parent, network)
+        return _market(file, path.parent, networks)
     except (ConfigError, EncodingError, PriceError) as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _market(file: _ApiFile, folder: Path, network: Network) -> MarketConfig:
+def _market(file: _ApiFile, folder: Path, networks: Networks) -> MarketConfig:
+    network = networks.now()
     listen = parse_address("[api] listen", file.api.listen)
     if not is_loopback(listen.host):
         raise ConfigError(
@@ -185,7 +189,8 @@ def _market(file: _ApiFile, folder: Path, network: Network) -> MarketConfig:
         surface=None if surface is None else _surface(folder / surface),
         desk=None if file.desk is None else _desk(file.desk, folder, own, network, feed),
         dlc=None if file.api.dlc is None else folder / file.api.dlc,
-        pool=None if file.api.pool is None else load_pool(folder / file.api.pool, network),
+        pool=None if file.api.pool is None else load_pool(folder / file.api.pool, networks.all[0]),
+        networks=networks,
     )
 
 

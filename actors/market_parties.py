@@ -181,6 +181,7 @@ class PartyDesk:
             exercise=slot.target_round if claim.is_american else None,
             contract=preimage,
             quorum=claim.quorum,
+            config=slot.config_digest.hex(),
         )
         return signed["expiry"]
 
@@ -241,7 +242,8 @@ class PartyDesk:
                     party["listen"] = f"127.0.0.1:{port}"
                 else:
                     tables["peer"] = tables["peer"] | {"url": f"ws://127.0.0.1:{port}"}
-                tables |= {"party": party, "terms": terms}
+                oracles = tables["oracles"] | {"epoch": self._config.network.config.epoch}
+                tables |= {"party": party, "oracles": oracles, "terms": terms}
                 file = draft / f"{role.value}.toml"
                 file.write_text("\n".join(_table(name, tables[name]) for name in tables))
                 load_party(file)

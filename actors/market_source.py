@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from actors.history import AnyCertificate, History, decode_certificate
@@ -22,6 +22,7 @@ from actors.logs import event
 from actors.network import AGGREGATOR_NAME, Network
 from actors.transport_observers import PATH
 from actors.transport_options import Tls
+from actors.transport_tls import pin_fault, pinned_context
 from protocol import wire
 from protocol.errors import EncodingError, ProtocolError
 from protocol.oracle.batch_certificate import BatchCertificate
@@ -48,28 +49,37 @@ class NodeState:
     name: str
     url: str
     key: bytes
+    pin: bytes | None = None
     connected: bool = False
     round: int | None = None
     refused: int = 0
     fault: str = ""
+
+    @property
+    def place(self) -> tuple[str, str, bytes, bytes | None]:
+        """What a roster says of it."""
+        return self.name, self.url, self.key, self.pin
 
 
 def nodes_of(network: Network) -> list[NodeState]:
     """The aggregator and every oracle; nobody is connected yet."""
     names = {AGGREGATOR: AGGREGATOR_NAME, **dict(enumerate(network.names))}
     addresses = sorted(network.peers, key=lambda address: (address != AGGREGATOR, address))
-    peers = network.peers
-    return [NodeState(names[at], peers[at].url, peers[at].identity) for at in addresses]
+    peers = ((names[at], network.peers[at]) for at in addresses)
+    return [NodeState(name, peer.url, peer.identity, peer.tls_key) for name, peer in peers]
 
 
 async def listen(node: NodeState, ca: Path | None, hear: Hear) -> None:
     """Hear a node's certificates until cancelled, dialling again and again."""
-    tls = Tls(ca).client() if node.url.startswith("wss://") else None
+    tls = None
+    if node.url.startswith("wss://"):
+        tls = Tls(ca).client() if node.pin is None else pinned_context()
     wait_s = RETRY_S
     while True:
         try:
             uri = node.url.rstrip("/") + PATH
             async with connect(uri, ssl=tls, max_size=MAX_SIZE, compression=None) as socket:
+                _require_pin(socket, node.pin)
                 node.connected, node.fault, wait_s = True, "", RETRY_S
                 async for data in socket:
                     _take(node, data, hear)
@@ -79,6 +89,12 @@ async def listen(node: NodeState, ca: Path | None, hear: Hear) -> None:
         node.connected = False
         await asyncio.sleep(wait_s)
         wait_s = min(2 * wait_s, RETRY_CAP_S)
+
+
+def _require_pin(socket: ClientConnection, pin: bytes | None) -> None:
+    fault = pin and pin_fault(socket.transport.get_extra_info("ssl_object"), pin)
+    if fault:
+        raise ConnectionError(fault)
 
 
 def _take(node: NodeState, data: str | bytes, hear: Hear) -> None:

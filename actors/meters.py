@@ -77,6 +77,21 @@ class Meters:
             oracle=oracles,
             status=[status.name for status in Status],
         )
+        self.signer_up = registry.gauge(
+            "signer_up", "1 if the process that holds the keys answers: without it nothing is said."
+        )
+        self.epoch_begins = registry.gauge(
+            "epoch_begins_seconds", "Until the next epoch that is installed begins; none: no next."
+        )
+        self.epoch_overdue = registry.gauge(
+            "epoch_overdue_seconds", "Since the next epoch was to begin, and did not here."
+        )
+        self.epoch_ready = registry.gauge(
+            "epoch_ready", "0 if this operator lacks a key of the next epoch that is installed."
+        )
+        self.tls_left = registry.gauge(
+            "tls_certificate_seconds", "Until this operator's TLS certificate ends; none: no TLS."
+        )
         peers = [*oracles, AGGREGATOR_NAME]
         self.connected = registry.gauge("peer_connected", "1 if connected.", peer=peers)
         self.frames = registry.counter(
@@ -149,6 +164,12 @@ class Meters:
             for status in Status:
                 is_newest = beat is not None and beat.heartbeat.status is status
                 self.heartbeats.set(int(is_newest), oracle=name, status=status.name)
+
+    def next_epoch(self, begins_s: float | None, *, ready: bool) -> None:
+        """In how many seconds it begins, negative if it should have; None if there is no next."""
+        self.epoch_begins.set(None if begins_s is None else max(begins_s, 0))
+        self.epoch_overdue.set(None if begins_s is None else max(-begins_s, 0))
+        self.epoch_ready.set(None if begins_s is None else int(ready))
 
     def exercises(self, notices: NoticeBook) -> None:
         """Take over the figures of the exercise notices."""

@@ -23,7 +23,8 @@ class MetricsServer:
     """Serves ``registry`` on ``host`` (loopback, unless ``exposed``) and ``port`` (0: any).
 
     ``refresh`` is called before each answer, to bring gauges up to date; ``fault`` says why the
-    process is not healthy, None if it is. ConfigError if it would be open to others.
+    process is not healthy, None if it is; another ``registry`` may take the place of the first.
+    ConfigError if it would be open to others.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class MetricsServer:
     ) -> None:
         if not exposed and not is_loopback(host):
             raise ConfigError(f"metrics: {host} is open to others; use 127.0.0.1 and a proxy")
-        self._registry = registry
+        self.registry = registry
         self._address = host, port
         self._refresh = refresh
         self._fault = fault
@@ -58,7 +59,10 @@ class MetricsServer:
         """Listen; ConfigError if the address cannot be had."""
         host, port = self._address
         try:
-            self._server = await asyncio.start_server(self._serve, host, port, limit=HEAD_LIMIT)
+            self._server = await asyncio.start_server(
+                self._serve, host, port, limit=HEAD_LIMIT, start_serving=False
+            )
+            await self._server.start_serving()
         except OSError as error:
             raise ConfigError(f"metrics: {host}:{port}: {error.strerror or error}") from None
 
@@ -113,7 +117,7 @@ class MetricsServer:
             status = HTTPStatus.METHOD_NOT_ALLOWED
         elif path == b"/metrics":
             self._refresh()
-            return HTTPStatus.OK, CONTENT_TYPE, self._registry.text()
+            return HTTPStatus.OK, CONTENT_TYPE, self.registry.text()
         elif path == b"/healthz":
             fault = self._fault()
             status = HTTPStatus.OK if fault is None else HTTPStatus.SERVICE_UNAVAILABLE

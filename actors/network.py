@@ -4,12 +4,16 @@
                of a simulated clock, if all of them run on one
 [[oracle]]     name, url, and two keys with proofs that their operator holds them, by index
 [aggregator]   url, identity key and its proof
+
+Either may pin its TLS key: ``tls_key`` (``transport_tls``), signed by its identity key in
+``tls_proof``. URLs and pins say where and how to dial; they are no part of the configuration that
+all must agree on, and may differ from one operator's copy to another's.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,7 +25,7 @@ from protocol.oracle.config import MAX_ORACLES, OracleConfig
 from protocol.oracle.feed import Feed
 from protocol.oracle.messages import AGGREGATOR
 from protocol.oracle.price import VENUES
-from protocol.oracle.roster import check_possession, require_distinct
+from protocol.oracle.roster import check_possession, check_tls_key, require_distinct, roster_digest
 from protocol.oracle.schedule import Schedule
 
 GENESIS: Final[Mapping[str, str]] = {
@@ -73,18 +77,25 @@ class _Oracle(Table, frozen=True):
     oracle_proof: SignatureHex
     identity_key: PublicHex
     identity_proof: SignatureHex
+    tls_key: PublicHex | None = None
+    tls_proof: SignatureHex | None = None
 
 
 class _Aggregator(Table, frozen=True):
     url: str
     identity_key: PublicHex
     proof: SignatureHex
+    tls_key: PublicHex | None = None
+    tls_proof: SignatureHex | None = None
 
 
-class _NetworkFile(Table, frozen=True):
+class NetworkFile(Table, frozen=True):
+    """The tables of the file."""
+
     network: _Network
     oracle: Annotated[tuple[_Oracle, ...], Meta(min_length=1, max_length=MAX_ORACLES)]
     aggregator: _Aggregator
+    rotation: Any = None  # how the epoch before led to it (``epochs``)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +112,16 @@ class Network:
     clock_offset_ms: int = 0
 
     @property
+    def roster(self) -> bytes:
+        """The digest of what a rotation signs besides the configuration."""
+        return roster_digest(
+            [(name, self.peers[index].identity) for index, name in enumerate(self.names)],
+            self.peers[AGGREGATOR].identity,
+            [feed.symbol for feed in self.feeds],
+            self.schedule,
+        )
+
+    @property
     def clock(self) -> Clock:
         """What its programs read the time from."""
         return clock_at(self.clock_offset_ms)
@@ -115,8 +136,13 @@ class Network:
 
 
 def load_network(path: Path) -> Network:
-    """The network in ``path``; ConfigError names file, table and field and what it should be."""
-    file = decode(path, _NetworkFile)
+    """The network in ``path``; ConfigError names file, table and field and what it should be.
+    Programs of a network that has rotated load ``epochs.load_networks``."""
+    return network_of(path, decode(path, NetworkFile))
+
+
+def network_of(path: Path, file: NetworkFile) -> Network:
+    """The network of these tables, which ``path`` holds; ConfigError as ``load_network``."""
     try:
         return _network(file)
     except ProtocolError as error:
@@ -138,7 +164,7 @@ def decode(path: Path, kind: type[_File]) -> _File:
         raise ConfigError(f"{path}: not TOML: {error}") from None
 
 
-def _network(file: _NetworkFile) -> Network:
+def _network(file: NetworkFile) -> Network:
     _check_roster(file)
     table = file.network
     if len(set(table.feeds)) != len(table.feeds):
@@ -172,10 +198,10 @@ def _network(file: _NetworkFile) -> Network:
     except ConfigError as error:
         raise ConfigError(f"[network] {error}") from None
     peers = {
-        index: Peer(bytes.fromhex(oracle.identity_key), oracle.url)
+        index: _peer(f"[[oracle]] {index} {oracle.name}", oracle.name, oracle)
         for index, oracle in enumerate(file.oracle)
     }
-    peers[AGGREGATOR] = Peer(bytes.fromhex(file.aggregator.identity_key), file.aggregator.url)
+    peers[AGGREGATOR] = _peer("[aggregator]", AGGREGATOR_NAME, file.aggregator)
     return Network(
         config=config,
         feeds=tuple(Feed(symbol) for symbol in table.feeds),
@@ -186,7 +212,28 @@ def _network(file: _NetworkFile) -> Network:
     )
 
 
-def _check_roster(file: _NetworkFile) -> None:
+def _peer(head: str, name: str, table: _Oracle | _Aggregator) -> Peer:
+    identity = bytes.fromhex(table.identity_key)
+    if table.tls_key is None or table.tls_proof is None:
+        if table.tls_key != table.tls_proof:
+            raise ConfigError(f"{head}: tls_key and tls_proof: write both or none")
+        return Peer(identity, table.url)
+    pin = bytes.fromhex(table.tls_key)
+    try:
+        require_secure(table.url)
+        check_tls_key(identity, name, pin, bytes.fromhex(table.tls_proof))
+    except ProtocolError as error:
+        raise ConfigError(f"{head}: {error}") from None
+    return Peer(identity, table.url, pin)
+
+
+def require_secure(url: str) -> None:
+    """ConfigError unless a pinned TLS key can be asked for there."""
+    if not url.startswith("wss://"):
+        raise ConfigError(f"url: {url}: a TLS key is pinned, so write wss:// or remove tls_key")
+
+
+def _check_roster(file: NetworkFile) -> None:
     held = []
     urls: dict[str, str] = {}
     for index, oracle in enumerate(file.oracle):

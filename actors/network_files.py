@@ -16,11 +16,12 @@ from typing import Any, Final
 
 from actors.keyfile import create_key
 from actors.network import AGGREGATOR_NAME, NAME, load_network
-from actors.operator import PURPOSES, load_operator
+from actors.operator import load_operator
+from actors.signer_config import PURPOSES
 from protocol.crypto.keys import SecretKey
 from protocol.errors import ConfigError
 from protocol.oracle.quorum import thresholds
-from protocol.oracle.roster import possession_message
+from protocol.oracle.roster import possession_message, tls_key_message
 
 NAMES: Final = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
 """Of the oracles of a new network."""
@@ -62,7 +63,7 @@ def write_network(folder: Path, layout: Layout) -> None:
     """Write everything into ``folder``, which must be new or empty; ConfigError, and nothing is
     left, if it cannot be or makes no sense."""
     _check_names(layout.names)
-    with _new_folder(folder) as draft:
+    with new_folder(folder) as draft:
         tables = [table("[network]", {**SETTINGS, **_quorum(len(layout.names)), **layout.settings})]
         for index, name in enumerate(layout.names):
             port = layout.ports[1 + index]
@@ -108,20 +109,32 @@ def key_file(purpose: str) -> str:
     return purpose.replace("_", "-") + ".key"
 
 
-def oracle_entry(name: str, url: str, held: Mapping[str, SecretKey]) -> str:
-    """The ``[[oracle]]`` table of a network file, with proofs of possession."""
+def oracle_entry(
+    name: str, url: str, held: Mapping[str, SecretKey], pin: bytes | None = None
+) -> str:
+    """The ``[[oracle]]`` table of a network file, with proofs of possession; ``pin`` is of its TLS
+    key, if that is to be pinned."""
     fields = {"name": name, "url": url}
     for purpose in ("oracle", "identity"):
         fields[f"{purpose}_key"] = held[purpose].public.hex()
         fields[f"{purpose}_proof"] = _proof(purpose, name, held[purpose])
-    return table("[[oracle]]", fields)
+    return table("[[oracle]]", fields | pin_fields(name, held["identity"], pin))
 
 
-def aggregator_entry(url: str, held: Mapping[str, SecretKey]) -> str:
-    """The ``[aggregator]`` table of a network file."""
+def aggregator_entry(url: str, held: Mapping[str, SecretKey], pin: bytes | None = None) -> str:
+    """The ``[aggregator]`` table of a network file; ``pin`` as in ``oracle_entry``."""
     key = held["identity"]
     proof = _proof("identity", AGGREGATOR_NAME, key)
-    return table("[aggregator]", {"url": url, "identity_key": key.public.hex(), "proof": proof})
+    fields = {"url": url, "identity_key": key.public.hex(), "proof": proof}
+    return table("[aggregator]", fields | pin_fields(AGGREGATOR_NAME, key, pin))
+
+
+def pin_fields(name: str, identity: SecretKey, pin: bytes | None) -> dict[str, str]:
+    """What pins an operator's TLS key in its table of a network file; nothing without a pin."""
+    if pin is None:
+        return {}
+    proof = identity.sign(tls_key_message(name, pin), secrets.token_bytes(32))
+    return {"tls_key": pin.hex(), "tls_proof": proof.hex()}
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -185,7 +198,7 @@ def _proof(purpose: str, name: str, key: SecretKey) -> str:
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill, which becomes ``folder`` in the end, or is removed after an error."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from actors.clock import Clock
 from actors.history import History
 from actors.journal import Journal
 from actors.logs import event
-from protocol.errors import GuardError, ProtocolError, QuorumError
+from protocol.errors import GuardError, ProtocolError, QuorumError, SignerError
 from protocol.oracle.messages import Convict, Effect, GivenUp, Send, Store
 
 EVENTS_LIMIT: Final = 10_000
@@ -173,6 +173,9 @@ class Node:
                 effects = self._also(sender, message, now_ms)
                 if effects is None:
                     effects = self.member.receive(sender, message, now_ms)
+            except SignerError as error:
+                event(log, "nothing is signed", logging.WARNING, reason=str(error))
+                continue
             except GuardError:
                 raise  # the sign guard is not to be relied on any more
             except ProtocolError as error:
@@ -181,7 +184,10 @@ class Node:
                 continue
             done += map(self._keep, effects)
         self._polled_ms = self._clock.now_ms()
-        done += map(self._keep, self.member.poll(self._polled_ms))
+        try:
+            done += map(self._keep, self.member.poll(self._polled_ms))
+        except SignerError as error:
+            event(log, "nothing is signed", logging.WARNING, reason=str(error))
         return done
 
     def _keep(self, effect: Effect) -> Effect | Stored:

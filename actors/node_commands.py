@@ -16,6 +16,7 @@ from actors.logs import open_log
 from actors.operator import Operator, load_operator
 from actors.oracle import OracleProgram
 from actors.program import Program, run
+from actors.rotation_commands import oracle_rotate
 from actors.simulate_command import sim
 from protocol.errors import ConfigError
 
@@ -23,6 +24,7 @@ oracle = typer.Typer(no_args_is_help=True, help="An oracle of the network.")
 aggregator = typer.Typer(no_args_is_help=True, help="The aggregator of the network.")
 oracle.command()(keys)
 oracle.command()(sim)
+oracle.add_typer(oracle_rotate, name="rotate")
 oracle.add_typer(dlc, name="dlc")
 aggregator.command("keys")(aggregator_keys)
 
@@ -76,6 +78,9 @@ def aggregator_expire(
         int | None,
         typer.Option(min=1, help="Signatures; as the contract's terms say, if not the network's."),
     ] = None,
+    epoch: Annotated[
+        int | None, typer.Option(help="The contract's, if the network has rotated since.")
+    ] = None,
 ) -> None:
     """Have the oracles sign an expiry (EXP) over their certified history; JSON for `verify`."""
     operator = _operator(config, "aggregator")
@@ -89,6 +94,8 @@ def aggregator_expire(
         "contract": contract,
         "quorum": quorum,
     }
+    if epoch is not None:
+        arguments["config"] = operator.networks.epoch(epoch).config.digest.hex()
     _ask(operator, "expire", 2 * EXPIRE_S, **arguments)
 
 
@@ -109,7 +116,7 @@ def _operator(file: Path, role: str, exchange: str | None = None) -> Operator:
 
 
 def _serve(operator: Operator) -> None:
-    open_log(level=getattr(logging, operator.log.upper()))
+    open_log(level=getattr(logging, operator.log.upper()), operator=operator.name)
     kind: type[Program] = OracleProgram if operator.role == "oracle" else AggregatorProgram
     asyncio.run(run(kind(operator, operator.network.clock)))
 

@@ -1,15 +1,17 @@
 """An operator's own file: which node of the network this is, and what it runs on (TOML).
 
     [node]         role, name, the network file, folder, addresses
-    [keys]         paths, never keys
+    [keys]         paths, never keys; or
+    [signer]       the socket of the process that has them (``oracle-vm signer run``)
     [venues]       where an oracle hears prices: "live", or the URLs of a venue
     [tls] [limits] if wanted
 
-Paths are relative to the file. No secret is read here (``keyfile.load_keys`` does).
+Paths are relative to the file. No secret is read here: a signer does.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -17,20 +19,24 @@ from urllib.parse import urlsplit
 from msgspec import Meta, field
 from msgspec.structs import replace
 
+from actors.epochs import Networks, load_networks
 from actors.feeds.endpoints import LIVE, Endpoint
 from actors.feeds.products import symbol_at
-from actors.network import AGGREGATOR_NAME, Name, Network, Positive, Table, decode, load_network
-from actors.transport_options import Address, Limits, Tls, is_loopback, parse_address
+from actors.network import (
+    AGGREGATOR_NAME,
+    Name,
+    Network,
+    Positive,
+    PublicHex,
+    Table,
+    decode,
+    require_secure,
+)
+from actors.signer_config import Keys, key_paths
+from actors.transport_options import Address, Limits, Peer, Tls, is_loopback, parse_address
 from protocol.errors import ConfigError, ProtocolError
 from protocol.oracle.messages import AGGREGATOR
 from protocol.oracle.price import USDT_QUOTED, USDT_RATE_VENUES, VENUES
-
-PURPOSES: Final[Mapping[str, tuple[str, ...]]] = {
-    "oracle": ("identity", "oracle", "dlc", "nonce_seed"),
-    "aggregator": ("identity",),
-}
-"""The keys of each role. One file a purpose: a leak or a mistake with one says nothing of the rest.
-``dlc`` and ``nonce_seed`` are for attestations of discreet log contracts."""
 
 LIMITS: Final = Limits()
 
@@ -48,11 +54,8 @@ class _Node(Table, frozen=True):
     exchange: str | None = None  # the only venue to price with
 
 
-class _Keys(Table, frozen=True):
-    identity: Text
-    oracle: Text | None = None
-    dlc: Text | None = None
-    nonce_seed: Text | None = None
+class _Signer(Table, frozen=True):
+    socket: Text
 
 
 class _Venue(Table, frozen=True):
@@ -64,6 +67,7 @@ class _Tls(Table, frozen=True):
     ca: Text | None = None
     certificate: Text | None = None
     key: Text | None = None
+    pins: dict[str, PublicHex] = field(default_factory=dict)
 
 
 class _Limits(Table, frozen=True):
@@ -74,7 +78,8 @@ class _Limits(Table, frozen=True):
 
 class _OperatorFile(Table, frozen=True):
     node: _Node
-    keys: _Keys
+    keys: Keys | None = None
+    signer: _Signer | None = None
     venues: dict[str, _Venue | Literal["live"]] = field(default_factory=dict)
     tls: _Tls | None = None
     limits: _Limits = _Limits()
@@ -82,11 +87,15 @@ class _OperatorFile(Table, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """One node of the network and its own settings. ``address`` is its oracle index or AGGREGATOR;
-    ``keys`` are paths by purpose, ``publics`` the keys that the roster has for them; ``exchange``
-    is the only one of ``venues`` that prices come from, in single-venue mode (the others show what
-    USDT is worth); ``tls`` is None on loopback without it."""
+    """One node of the network and its own settings, as ``file`` has them. ``network`` is that of
+    the epoch in which it takes part, ``networks`` has all; ``address`` is its oracle index there or
+    AGGREGATOR; ``keys`` are paths by purpose, none if ``signer`` is the socket of a process that
+    has them, ``publics`` the keys that the roster has for them; ``exchange`` is the only one of
+    ``venues`` that prices come from, in single-venue mode (the others show what USDT is worth);
+    ``tls`` is None on loopback without it."""
 
+    file: Path
+    networks: Networks
     network: Network
     role: Literal["oracle", "aggregator"]
     name: str
@@ -96,10 +105,27 @@ class Operator:
     metrics: Address
     log: str
     keys: Mapping[str, Path]
+    signer: Path | None
     venues: Mapping[str, Endpoint]
     exchange: str | None
     tls: Tls | None
     limits: Limits
+    pins: Mapping[str, bytes]
+    """Of peers' TLS keys by name, in the place of the roster's."""
+
+    @property
+    def roster(self) -> dict[int, Peer]:
+        """Everybody by address, with this operator's own pins."""
+        return {
+            address: replace_fields(
+                peer, tls_key=self.pins.get(self.name_of(address), peer.tls_key)
+            )
+            for address, peer in self.network.peers.items()
+        }
+
+    def name_of(self, address: int) -> str:
+        """What the operator at an address is called."""
+        return AGGREGATOR_NAME if address == AGGREGATOR else self.network.names[address]
 
     @property
     def publics(self) -> dict[str, bytes]:
@@ -109,16 +135,21 @@ class Operator:
             found["oracle"] = self.network.config.oracles[self.address]
         return found
 
+    def address_in(self, network: Network) -> int | None:
+        """Its address in another epoch, None if it is not in that roster."""
+        return _address_in(self.role, self.name, network)
 
-def load_operator(path: Path, exchange: str | None = None) -> Operator:
-    """The operator in ``path`` and the network that it names; ``exchange`` replaces the file's.
-    ConfigError names file, table and field and what it should be."""
+
+def load_operator(path: Path, exchange: str | None = None, now_ms: int | None = None) -> Operator:
+    """The operator in ``path`` and the network that it names, in the epoch of ``now_ms`` (unix; by
+    default of this moment) or, who is not in that roster, in the one that it joins; ``exchange``
+    replaces the file's. ConfigError names file, table and field and what it should be."""
     file = decode(path, _OperatorFile)
     if exchange is not None:
         file = replace(file, node=replace(file.node, exchange=exchange))
-    network = load_network(path.parent / file.node.network)
+    networks = load_networks(path.parent / file.node.network)
     try:
-        return _operator(file, path.parent, network)
+        return _operator(file, path, networks, now_ms)
     except ProtocolError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -128,25 +159,30 @@ def is_operator(path: Path) -> bool:
     return "node" in decode(path, dict)
 
 
-def _operator(file: _OperatorFile, folder: Path, network: Network) -> Operator:
-    node = file.node
+def _operator(file: _OperatorFile, path: Path, networks: Networks, now_ms: int | None) -> Operator:
+    node, folder = file.node, path.parent
+    network, address = _own_place(node, networks, now_ms or networks.clock.now_ms())
     listen = parse_address("[node] listen", node.listen)
     metrics = parse_address("[node] metrics", node.metrics)
     if not is_loopback(metrics.host):
         raise ConfigError(f"[node] metrics: {node.metrics}: use an address of loopback")
     return Operator(
+        file=path,
+        networks=networks,
         network=network,
         role=node.role,
         name=node.name,
-        address=_own_address(node, network),
+        address=address,
         folder=folder / node.folder,
         listen=listen,
         metrics=metrics,
         log=node.log,
-        keys=_key_paths(file.keys, node.role, folder),
+        keys=_key_paths(file, folder),
+        signer=None if file.signer is None else folder / file.signer.socket,
         venues=_venues(file, network),
         exchange=node.exchange,
         tls=_tls(file.tls, listen, folder),
+        pins=_pins(file.tls, networks),
         limits=Limits(
             frames_per_s=file.limits.frames_per_s,
             bytes_per_s=file.limits.bytes_per_s,
@@ -155,35 +191,47 @@ def _operator(file: _OperatorFile, folder: Path, network: Network) -> Operator:
     )
 
 
-def _own_address(node: _Node, network: Network) -> int:
-    if node.role == "aggregator":
-        if node.name != AGGREGATOR_NAME:
-            raise ConfigError(f"[node] name: the aggregator's is {AGGREGATOR_NAME!r}")
+def _pins(table: _Tls | None, networks: Networks) -> dict[str, bytes]:
+    found = {}
+    for name, pin in ({} if table is None else table.pins).items():
+        role = "aggregator" if name == AGGREGATOR_NAME else "oracle"
+        at = [(network, _address_in(role, name, network)) for network in networks.all]
+        urls = [network.peers[i].url for network, i in at if i is not None]
+        if not urls:
+            raise ConfigError(f"[tls.pins] {name}: not in the roster, remove it")
+        try:
+            require_secure(urls[-1])
+        except ConfigError as error:
+            raise ConfigError(f"[tls.pins] {name}: {error}") from None
+        found[name] = bytes.fromhex(pin)
+    return found
+
+
+def _own_place(node: _Node, networks: Networks, now_ms: int) -> tuple[Network, int]:
+    """The network of the epoch to take part in, and the address there."""
+    if (node.role == "aggregator") != (node.name == AGGREGATOR_NAME):
+        raise ConfigError(f"[node] name: the aggregator's is {AGGREGATOR_NAME!r}, and no other's")
+    active = networks.at(networks.newest.config.round_at(now_ms))
+    for network in networks.all[len(networks.before(active)) :]:
+        address = _address_in(node.role, node.name, network)
+        if address is not None:
+            return network, address
+    raise ConfigError(
+        f"[node] name: {node.name!r} is not in the roster of {node.network}, epoch"
+        f" {active.config.epoch}: {', '.join(active.names)}"
+    )
+
+
+def _address_in(role: str, name: str, network: Network) -> int | None:
+    if role == "aggregator":
         return AGGREGATOR
-    if node.name not in network.names:
-        raise ConfigError(
-            f"[node] name: {node.name!r} is not in the roster of {node.network}:"
-            f" {', '.join(network.names)}"
-        )
-    return network.names.index(node.name)
+    return network.names.index(name) if name in network.names else None
 
 
-def _key_paths(table: _Keys, role: str, folder: Path) -> dict[str, Path]:
-    paths: dict[str, Path] = {}
-    owners: dict[Path, str] = {}
-    for purpose in PURPOSES["oracle"]:
-        text = getattr(table, purpose)
-        if (text is None) == (purpose in PURPOSES[role]):
-            what = "name its file" if text is None else f"an {role} has no such key, remove it"
-            raise ConfigError(f"[keys] {purpose}: {what}")
-        if text is None:
-            continue
-        path = folder / text
-        other = owners.setdefault(path.resolve(), purpose)
-        if other != purpose:
-            raise ConfigError(f"[keys] {purpose}: the same file as {other}; one file a purpose")
-        paths[purpose] = path
-    return paths
+def _key_paths(file: _OperatorFile, folder: Path) -> dict[str, Path]:
+    if (file.keys is None) == (file.signer is None):
+        raise ConfigError("[keys] or [signer]: name the key files, or the signer that has them")
+    return {} if file.keys is None else key_paths(file.keys, file.node.role, folder)
 
 
 def _venues(file: _OperatorFile, network: Network) -> dict[str, Endpoint]:

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar, cast
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorAlreadyExistsError as NameTaken
+from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
 from protocol.errors import ProtocolError
 from riscv_vm.image import ImageError
+
+__all__ = ["NameTaken"]
 
 T = TypeVar("T")
 
@@ -43,9 +46,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """No answer: the actor is dead, being restarted, or late."""
+    """No answer: the actor is dead, being restarted, or late. ``is_dead``: it is, for good."""
 
     reason: str
+    is_dead: bool = False
 
 
 Outcome = Answered[T] | Refused | Lost
@@ -65,9 +69,11 @@ def _failed(error: Exception, deadline_s: float, foreign: bool = False) -> Refus
         raise error
     if isinstance(error, TimeoutError):  # Ray's GetTimeoutError is one
         return Lost(f"no answer within {deadline_s:g} s")
+    is_dead = isinstance(error, ActorDiedError)
     if isinstance(error, RayActorError) and "creation task" in str(error):
-        return Lost(f"the process could not start: {str(error).strip().splitlines()[-1]}")
-    return Lost("the process died")
+        why = str(error).strip().splitlines()[-1]
+        return Lost(f"the process could not start: {why}", is_dead)
+    return Lost("the process died", is_dead)
 
 
 async def ask(call: Awaitable[T], deadline_s: float) -> Outcome[T]:

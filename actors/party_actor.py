@@ -5,22 +5,24 @@ folder, which says where to go on. What it runs of the machine, its provers do i
 machine takes a second to import, and a party that runs nothing does without.
 """
 
+import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors import placement
 from actors.demo_config import Proving
 from actors.demo_dispute import dispute_report
+from actors.logs import event
 from actors.party import PartyProgram
 from actors.party_config import load_party
 from actors.party_control import PartyControl
-from actors.party_prover import PartyProver
+from actors.party_prover import PartyProver, trace_of
 from actors.program import Running
 from actors.report import DisputeReport, ProofReport, ProverReport
 from protocol.dispute.sides import HONEST, Strategy
+from protocol.errors import ProtocolError
 from protocol.settlement.dispute.story import story_of
 from protocol.settlement.terms import ContractTerms, settlement_template, terms_page
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from riscv_vm.trace import Trace
 
 Run = Callable[[ContractTerms, bytes], "Trace"]
+
+log = logging.getLogger(__name__)
 
 
 class PartyActor:
@@ -76,7 +80,7 @@ class PartyActor:
         return lying(lie, lambda: self._program.party)
 
     def _pool(self, names: Sequence[str], proving: Proving) -> Run:
-        """The machine, run by prover actors."""
+        """The machine, run by prover actors; by this process where they cannot."""
         from actors.prover import Job
         from actors.prover_pool import ProverPool
 
@@ -85,8 +89,15 @@ class PartyActor:
         def run(terms: ContractTerms, data: bytes) -> "Trace":
             chain, chunk = terms.chain, proving.log4_chunk
             job = Job(data, chain.log4_steps, chain.width, chunk, terms_page(terms))
-            proof = pool.prove(job, proving.task_steps)
-            shares = [ProverReport(name, **asdict(share)) for name, share in proof.shares.items()]
+            try:
+                proof = pool.prove(job, proving.task_steps)
+            except (ProtocolError, TimeoutError) as error:
+                event(log, "own run", logging.WARNING, reason=str(error))
+                return trace_of(terms, data)
+            shares = [
+                ProverReport(name, share.chunks, share.steps, share.seconds)
+                for name, share in proof.shares.items()
+            ]
             trace = proof.trace
             self._proofs.append(ProofReport(trace.steps, trace.root.hex(), proof.seconds, shares))
             return trace

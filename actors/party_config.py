@@ -20,6 +20,7 @@ from bitcoin.core import COutPoint
 from msgspec import Meta
 
 from actors.config import chain_network
+from actors.epochs import load_networks
 from actors.network import Network as OracleNetwork
 from actors.network import PublicHex, Table, decode, load_network
 from actors.party_offer import Offer
@@ -67,6 +68,7 @@ class _Peer(Table, frozen=True):
 class _Oracles(Table, frozen=True):
     network: Text
     feed: str = "BTC/USD"
+    epoch: int | None = None  # whose oracles settle; by default the network file's own
 
 
 class Closing(Table, frozen=True):
@@ -163,11 +165,20 @@ class PartyConfig:
 def load_party(path: Path) -> PartyConfig:
     """The party in ``path``; ConfigError names file, table and field and what it should be."""
     file = decode(path, _PartyFile)
-    oracles = load_network(path.parent / file.oracles.network)
+    oracles = _oracles(path.parent / file.oracles.network, file.oracles.epoch)
     try:
         return _party(file, path.parent, oracles)
     except ProtocolError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _oracles(path: Path, epoch: int | None) -> OracleNetwork:
+    if epoch is None:
+        return load_network(path)
+    try:
+        return load_networks(path).epoch(epoch)
+    except ConfigError as error:
+        raise ConfigError(f"[oracles] epoch: {error}") from None
 
 
 def _party(file: _PartyFile, folder: Path, oracles: OracleNetwork) -> PartyConfig:

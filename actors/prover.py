@@ -13,12 +13,12 @@ from riscv_vm.image import ProgramImage, with_terms
 
 if TYPE_CHECKING:
     from riscv_vm.execution import Execution
-    from riscv_vm.prove import ChunkTask
+    from riscv_vm.prove import ChunkTask, Hashed
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An execution without its program: what a prover that has the program needs to know."""
+    """An execution as a prover is told it; one that has the program needs no other."""
 
     data: bytes
     log4_steps: int
@@ -26,11 +26,14 @@ class Job:
     log4_chunk: int
     terms: bytes = b""
     """What the program's terms page begins with, if the prover's image has none yet."""
+    program: ProgramImage | None = None
+    """For provers that were started with another one."""
 
     def execution(self, image: ProgramImage) -> "Execution":
         """The whole execution."""
         from riscv_vm.execution import Execution
 
+        image = self.program or image
         if self.terms:
             image = with_terms(image, self.terms)
         return Execution(image, self.data, self.log4_steps, self.width, self.log4_chunk)
@@ -38,9 +41,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """The roots of one task's chunks and the time it took."""
+    """What a prover says about one task, and the time it took."""
 
-    roots: tuple[bytes, ...]
+    hashed: "Hashed"
     seconds: float
 
 
@@ -58,9 +61,9 @@ class Prover:
         return os.getpid()
 
     def prove(self, job: Job, task: "ChunkTask") -> Proved:
-        """The root of every chunk of ``task``."""
-        from riscv_vm.prove import prove_chunks
+        """The root of every chunk of ``task``, and the states before and after."""
+        from riscv_vm.prove import prove_task
 
         start = time.perf_counter()
-        roots = prove_chunks(job.execution(self._image), task)
-        return Proved(roots, time.perf_counter() - start)
+        hashed = prove_task(job.execution(self._image), task)
+        return Proved(hashed, time.perf_counter() - start)

@@ -84,7 +84,7 @@ class ProverProgram:
             event(log, "refused", logging.WARNING, reason=str(error))
             return Answer(error=str(error))
         ms = round(1000 * (time.perf_counter() - began_s))
-        event(log, "proved", program=request.program, chunks=len(roots), ms=ms)
+        event(log, "proved", image=request.program, chunks=len(roots), ms=ms)
         return Answer(roots=b"".join(roots))
 
     def _prove(self, request: Request) -> list[bytes]:

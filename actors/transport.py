@@ -16,16 +16,19 @@ from typing import Any, Final, Self
 from websockets.client import ClientProtocol
 from websockets.frames import CloseCode
 from websockets.server import ServerProtocol
+from websockets.uri import WebSocketURI
 
 from actors.logs import event
-from actors.transport_link import Identity, Link, Station, Traffic
+from actors.transport_door import Door
+from actors.transport_link import Identity, Link, Sealer, Station, Traffic
 from actors.transport_observers import PATH, Observers
 from actors.transport_options import Host, Limits, Peer, Tls, is_loopback, parse_url
 from actors.transport_queue import Meter
 from actors.transport_socket import WEBSOCKET_LOG, Handler, Socket
+from actors.transport_tls import pinned_context, require_pin
 from protocol import wire
 from protocol.crypto.keys import SecretKey
-from protocol.errors import ConfigError, EncodingError
+from protocol.errors import ConfigError, EncodingError, SignerError
 from protocol.oracle.messages import AGGREGATOR
 
 log = logging.getLogger(__name__)
@@ -49,7 +52,7 @@ class Transport:
         self,
         *,
         me: int,
-        key: SecretKey,
+        key: SecretKey | Sealer,
         roster: Mapping[int, Peer],
         listen: tuple[str, int] | None,
         digest: bytes,
@@ -69,11 +72,11 @@ class Transport:
         self._host = host or Host()
         self._limits = limits or Limits()
         self._urls = {p: parse_url(f"roster[{p}].url", roster[p].url) for p in dialled}
-        secure = any(uri.secure for uri in self._urls.values())
-        self._client_tls = (tls or Tls()).client() if secure else None
+        self._client_tls = _client_tls(self._urls, roster, tls)
         self._tell_joined = joined
         self._listen = listen
-        self._server_tls = _server_tls(listen, tls)
+        context = _server_tls(listen, tls, roster[me].tls_key)
+        self._door = None if context is None else Door(context, self._limits, self._accept)
         self._identity = Identity(me, key, digest, self._host)
         self._station = Station(
             identity=self._identity,
@@ -114,15 +117,10 @@ class Transport:
         """Listen and begin to dial; ConfigError if the address cannot be had."""
         if self._listen is not None:
             name, port = self._listen
-            patience = None if self._server_tls is None else self._limits.open_s
+            loop, greet = asyncio.get_running_loop(), self._door or self._accept
             try:
-                self._server = await asyncio.get_running_loop().create_server(
-                    self._accept,
-                    name,
-                    port,
-                    ssl=self._server_tls,
-                    ssl_handshake_timeout=patience,
-                )
+                self._server = await loop.create_server(greet, name, port, start_serving=False)
+                await self._server.start_serving()
             except OSError as error:
                 raise ConfigError(f"listen: {name}:{port}: {error.strerror or error}") from None
         self._dialling = [asyncio.create_task(self._keep(peer)) for peer in self._urls]
@@ -134,6 +132,8 @@ class Transport:
         outcomes = await asyncio.gather(*self._dialling, return_exceptions=True)
         if self._server is not None:
             self._server.close()
+        if self._door is not None:
+            self._door.close()
         for socket in list(self._sockets):
             socket.close("this operator stops", CloseCode.GOING_AWAY)
         await self._wait_closed()
@@ -168,10 +168,12 @@ class Transport:
                 self.traffic[address].unsent += 1
 
     def _seal(self, message: object) -> bytes:
-        """The frame, or nothing if there is too much to say."""
+        """The frame, or nothing if there is too much to say, or nobody to sign it."""
         kind, body = wire.encode(message)
         try:
             return self._identity.seal(kind, body)
+        except SignerError:
+            return b""
         except EncodingError:
             event(log, "too large to send", logging.ERROR, kind=kind, size=len(body))
             return b""
@@ -247,7 +249,8 @@ class Transport:
         def make() -> Socket:
             protocol = ClientProtocol(uri, max_size=self._limits.frame_bytes, logger=WEBSOCKET_LOG)
             link = Link(self._station, peer)
-            return Socket(protocol, self._limits, self._meter(), self._made, handler=link)
+            meter, pin = self._meter(), self._station.roster[peer].tls_key
+            return Socket(protocol, self._limits, meter, self._made, handler=link, pin=pin)
 
         try:
             async with asyncio.timeout(patience):
@@ -255,7 +258,7 @@ class Transport:
                     make,
                     uri.host,
                     uri.port,
-                    ssl=self._client_tls if uri.secure else None,
+                    ssl=self._client_tls.get(peer),
                     server_hostname=uri.host if uri.secure else None,
                 )
         except TimeoutError:
@@ -277,8 +280,26 @@ def _dials(me: int, peer: int) -> bool:
     return me != AGGREGATOR and (peer == AGGREGATOR or peer < me)
 
 
-def _server_tls(listen: tuple[str, int] | None, tls: Tls | None) -> ssl.SSLContext | None:
-    """The context to listen with, if there is a certificate; it is needed beyond loopback."""
+def _client_tls(
+    urls: Mapping[int, WebSocketURI], roster: Mapping[int, Peer], tls: Tls | None
+) -> dict[int, ssl.SSLContext]:
+    """The contexts to dial those with whom TLS is spoken."""
+    secure = [peer for peer, uri in urls.items() if uri.secure]
+    pinned = pinned_context()
+    if all(roster[peer].tls_key for peer in secure):
+        return dict.fromkeys(secure, pinned)
+    vouched = (tls or Tls()).client()
+    return {peer: pinned if roster[peer].tls_key else vouched for peer in secure}
+
+
+def _server_tls(
+    listen: tuple[str, int] | None, tls: Tls | None, pin: bytes | None
+) -> ssl.SSLContext | None:
+    """The context to listen with, if there is a certificate; it is needed beyond loopback.
+    ConfigError if its key is not the one that the roster pins: everybody would refuse it."""
     if listen is None or (is_loopback(listen[0]) and (tls is None or tls.cert is None)):
         return None
-    return (tls or Tls()).server()
+    context = (tls or Tls()).server()
+    if pin is not None and tls is not None and tls.cert is not None:
+        require_pin(tls.cert, pin)
+    return context

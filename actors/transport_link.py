@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from actors.logs import event
 from actors.transport_options import Host, Limits, Peer
@@ -12,7 +12,7 @@ from actors.transport_queue import Meter, Tally
 from actors.transport_socket import Socket
 from protocol import wire
 from protocol.crypto.keys import SecretKey
-from protocol.errors import EncodingError, SignatureError
+from protocol.errors import EncodingError, SignatureError, SignerError
 from protocol.wire import handshake
 from protocol.wire.frame import Frame, require_successor
 from protocol.wire.handshake import HELLO, PROOF, Hello
@@ -43,18 +43,42 @@ class Traffic(Tally):
     fault: str | None = None
 
 
+class Sealer(Protocol):
+    """An identity key that another process may hold (``actors.signer_client.IdentityKey``)."""
+
+    @property
+    def public(self) -> bytes:
+        """The x-only key."""
+
+    def seal(self, envelope: bytes) -> bytes:
+        """The signature of a frame. SignerError if there is none now."""
+
+
+class OwnSealer:
+    """An identity key in this process."""
+
+    def __init__(self, key: SecretKey, host: Host) -> None:
+        self.public = key.public
+        self._key = key
+        self._host = host
+
+    def seal(self, envelope: bytes) -> bytes:
+        """``Sealer.seal``."""
+        return self._key.sign(wire.digest(envelope), self._host.entropy(32))
+
+
 class Identity:
     """This operator on the network: seals what it says with its identity key."""
 
-    def __init__(self, me: int, key: SecretKey, digest: bytes, host: Host) -> None:
+    def __init__(self, me: int, key: SecretKey | Sealer, digest: bytes, host: Host) -> None:
         self.me = me
         self.digest = digest
         self.host = host
-        self._key = key
+        self._key = OwnSealer(key, host) if isinstance(key, SecretKey) else key
         self._counter = host.now_ms() << COUNTER_SHIFT
 
     def seal(self, kind: str, body: bytes) -> bytes:
-        """The next frame. EncodingError if it is too large."""
+        """The next frame. EncodingError if it is too large, SignerError if nobody signs it."""
         self._counter += 1
         frame = Frame(
             config=self.digest,
@@ -64,7 +88,7 @@ class Identity:
             kind=kind,
             body=body,
         )
-        return wire.seal(frame, lambda message: self._key.sign(message, self.host.entropy(32)))
+        return wire.seal(frame, self._key.seal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +140,16 @@ class Link:
         """The dialer speaks first."""
         self._socket = socket
         if self._dials:
-            self._say_hello()
+            try:
+                self._say_hello()
+            except SignerError as error:
+                socket.close(str(error))
 
     def received(self, data: bytes) -> None:
         """A handshake message or a frame; whatever breaks the rules ends the connection."""
         try:
             message = self._step(data)
-        except (EncodingError, SignatureError) as error:
+        except (EncodingError, SignatureError, SignerError) as error:
             self._socket.close(str(error))
             return
         if message is not None:

@@ -28,11 +28,12 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """An operator of the roster: its x-only identity key and the URL where it listens (empty if
-    it only dials)."""
+    """An operator of the roster: its x-only identity key, the URL where it listens (empty if it
+    only dials), and the pin of its TLS key (``transport_tls``; None: authorities vouch for it)."""
 
     identity: bytes
     url: str = ""
+    tls_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from websockets.server import ServerProtocol
 
 from actors.transport_options import Limits
 from actors.transport_queue import Meter, Outbox, Tally
+from actors.transport_tls import pin_fault
 
 PIECE: Final = 1024
 """Bytes parsed at a time: at most 512 frames."""
@@ -53,7 +54,7 @@ Route = Callable[[str], Handler | tuple[int, str]]
 
 class Socket(asyncio.Protocol):
     """A connection that we opened (``handler``) or accepted (``route`` finds the handler);
-    ``made`` is told that it exists."""
+    ``made`` is told that it exists. Nothing is said to a peer without the TLS key of ``pin``."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Socket(asyncio.Protocol):
         *,
         handler: Handler | None = None,
         route: Route | None = None,
+        pin: bytes | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._protocol = protocol
@@ -72,6 +74,7 @@ class Socket(asyncio.Protocol):
         self._handler = handler
         self._route = route
         self._made = made
+        self._pin = pin
         self._transport: asyncio.Transport
         self._reason: str | None = None
         self._eof = False
@@ -130,6 +133,11 @@ class Socket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if self._pin is not None:
+            fault = pin_fault(transport.get_extra_info("ssl_object"), self._pin)
+            if fault is not None:
+                self.abort(fault)
+                return
         self._transport.set_write_buffer_limits(high=self._limits.write_bytes)
         seconds = self._limits.open_s
         self._set_timer(seconds, self.abort, f"no identity proved within {seconds:g} s")

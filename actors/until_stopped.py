@@ -3,11 +3,26 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 from actors.logs import event
 
 log = logging.getLogger(__name__)
+
+
+async def first_ended(*work: Coroutine[Any, Any, None]) -> None:
+    """Run all of ``work`` until the first of it ends, and end the rest; raises what it raised."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task in done:
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 async def until_stopped(serving: Awaitable[None]) -> None:

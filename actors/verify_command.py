@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from actors.epochs import load_networks
 from actors.history_export import price_text
 from actors.json_text import json_object
-from actors.network import load_network
 from protocol.errors import ConfigError, EncodingError, ProtocolError
 from protocol.oracle import batch as bat
 from protocol.oracle import batch_certificate as batch_cert
@@ -23,6 +23,7 @@ from protocol.oracle import report as rpt
 from protocol.oracle.batch_certificate import BatchCertificate, FeedCertificate
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
+from protocol.oracle.epochs import Epochs
 from protocol.oracle.evidence import Evidence
 from protocol.oracle.expiry import ExpiryCertificate
 
@@ -31,6 +32,8 @@ MAX_BYTES: Final = 64 << 20
 
 Details = dict[str, Any]
 Judge = Callable[[bytes, OracleConfig], Details]
+Trusted = OracleConfig | Epochs
+"""One configuration, or those that rotations lead to from the one in network.toml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def verify(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="The configuration you trust: network.toml, or CFG1 in hex."),
+        typer.Option(help="What you trust: network.toml with its rotations, or CFG1 in hex."),
     ] = None,
     anchor: Annotated[
         str | None,
@@ -97,7 +100,7 @@ def verify(
     print(f"{verdict.kind}: valid")
 
 
-def judge(data: bytes, trusted: OracleConfig | None) -> Verdict:
+def judge(data: bytes, trusted: Trusted | None) -> Verdict:
     """The verdict on the bytes of a file. ``trusted`` goes before a configuration in the file."""
     # Not at the top: it uses what is here.
     from actors.verify_dlc import judge_dlc
@@ -107,7 +110,10 @@ def judge(data: bytes, trusted: OracleConfig | None) -> Verdict:
     kind = "unknown"
     try:
         kind, config, message = parse(data)
-        used = trusted or (None if config is None else OracleConfig.decode(config))
+        if isinstance(trusted, Epochs):
+            used: OracleConfig | None = _of_epoch(trusted, kind, message)
+        else:
+            used = trusted or (None if config is None else OracleConfig.decode(config))
         if used is None:
             raise EncodingError("config: none; name the one you trust with --config")
         return Verdict(kind, None, _JUDGES[kind](message, used) | {"config": used.digest.hex()})
@@ -115,14 +121,25 @@ def judge(data: bytes, trusted: OracleConfig | None) -> Verdict:
         return Verdict(kind, str(error), {})
 
 
-def load_config(path: Path) -> OracleConfig:
-    """The configuration in a network file or in a file of CFG1 hex; ConfigError if it is none."""
+def load_config(path: Path) -> Trusted:
+    """The configurations of a network file and the rotations beside it, or the one in a file of
+    CFG1 hex; ConfigError if it is none."""
     if path.suffix == ".toml":
-        return load_network(path).config
+        return load_networks(path).epochs
     try:
         return OracleConfig.decode(from_hex("config", read(path).decode("ascii").strip()))
     except (EncodingError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path}: no network.toml and no CFG1 hex ({error})") from None
+
+
+def _of_epoch(epochs: Epochs, kind: str, message: bytes) -> OracleConfig:
+    """The configuration that the message names; QuorumError if it is none of these, or if it may
+    not certify the round of a price."""
+    if kind in ("certificate", "batch"):
+        return epochs.of_price(_PRICES[message[:4]].decode(message))
+    if kind == "expiry":
+        return epochs.of(ExpiryCertificate.decode(message).expiry.slot.config_digest)
+    return epochs.of(Evidence.decode(message).message_a[4:36])
 
 
 def read(path: Path) -> bytes:
@@ -225,6 +242,11 @@ _JUDGES: Final[dict[str, Judge]] = {
     "batch": _batch,
     "expiry": _expiry,
     "evidence": _evidence,
+}
+_PRICES: Final[dict[bytes, Any]] = {
+    rpt.MAGIC: Certificate,
+    bat.REPORT_MAGIC: BatchCertificate,
+    batch_cert.FEED_MAGIC: FeedCertificate,
 }
 _KINDS: Final = {
     rpt.MAGIC: "certificate",

@@ -5,6 +5,7 @@
     ├── SignatureError      a signature that does not verify, or a key that must not sign
     ├── QuorumError         no certificate: too few, too different or inconsistent observations
     ├── GuardError          the sign guard refuses: this round was signed, or its disk is not ours
+    │   └── SignerError     the process that holds the keys does not answer, or answers another
     ├── PriceError          no valid price from the venues at this moment
     ├── RejectError         an operation that a rule of the pool refuses (protocol.pool.reject)
     ├── TermsError          contract terms that cannot be honoured
@@ -37,6 +38,10 @@ class QuorumError(ProtocolError):
 
 class GuardError(ProtocolError):
     """The sign guard refuses to sign."""
+
+
+class SignerError(GuardError):
+    """The signer does not answer, or answers another client now: nothing is signed without it."""
 
 
 class PriceError(ProtocolError):

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Final, Protocol
 
 MINIMUM_CAPACITY: Final = 48 << 20
@@ -20,6 +21,17 @@ class Checkpoint:
     pc: int
     registers: bytes
     pages: dict[int, bytes]
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes that are equal for equal states, whoever computed them."""
+        hashed = blake2b(digest_size=32)
+        hashed.update(self.step.to_bytes(8, "little") + self.pc.to_bytes(4, "little"))
+        hashed.update(self.registers)
+        for number in sorted(self.pages):
+            hashed.update(number.to_bytes(4, "little"))
+            hashed.update(self.pages[number])
+        return hashed.digest()
 
 
 class Source(Protocol):

@@ -13,12 +13,12 @@ Spread over workers, each task in any process and any order:
 A trace keeps chunk roots and checkpoints; what lies inside a chunk is computed again on demand.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from riscv_vm.checkpoint import Checkpoint
 from riscv_vm.execution import CHECKPOINT_STEPS, Execution
-from riscv_vm.fast import outcome
+from riscv_vm.fast import Machine, outcome
 from riscv_vm.forge import Forgery
 from riscv_vm.image import ProgramImage
 from riscv_vm.record import Outcome
@@ -31,6 +31,7 @@ __all__ = [
     "ChunkTask",
     "Execution",
     "Forgery",
+    "Hashed",
     "PrePass",
     "ReadPointer",
     "Trace",
@@ -38,6 +39,7 @@ __all__ = [
     "prove",
     "prove_chunk",
     "prove_chunks",
+    "prove_task",
     "warm_up",
 ]
 
@@ -57,6 +59,29 @@ def prove_chunks(execution: Execution, task: ChunkTask) -> tuple[bytes, ...]:
     return tuple(machine.commit(task.count, execution.chunk_steps, execution.width))
 
 
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """What became of a task: its chunk roots, and the digests of the states before and after."""
+
+    roots: tuple[bytes, ...]
+    start: bytes
+    end: bytes
+
+
+def prove_task(execution: Execution, task: ChunkTask) -> Hashed:
+    """``prove_chunks``, with the states that the machine was in, read from the machine itself."""
+    machine = execution.machine(task.checkpoint)
+    pages = set(task.checkpoint.pages)
+    start = _state(machine, pages)
+    roots = tuple(machine.commit(task.count, execution.chunk_steps, execution.width))
+    return Hashed(roots, start, _state(machine, pages.union(machine.take_dirty())))
+
+
+def _state(machine: Machine, pages: Iterable[int]) -> bytes:
+    held = {number: machine.page(number) for number in pages}
+    return Checkpoint(machine.steps, machine.pc, machine.registers, held).digest
+
+
 def prove_chunk(execution: Execution, checkpoint: Checkpoint) -> bytes:
     """The root of the one chunk that starts at ``checkpoint``."""
     first = checkpoint.step // execution.chunk_steps
@@ -72,16 +97,32 @@ class PrePass:
         self._chunks = max(1, chunks_per_task)
         self._machine = execution.machine()
         self._log = execution.log()
+        self._reached = self._log.take(self._machine)
+
+    @property
+    def reached(self) -> Checkpoint:
+        """The state in which the task that came out last ends."""
+        return self._reached
 
     def __iter__(self) -> Iterator[ChunkTask]:
         """The tasks, each as soon as its last step has run. Iterate once."""
         machine, chunk = self._machine, self._execution.chunk_steps
         limit = self._execution.limit
         while not machine.ended and machine.steps < limit:
-            start = self._log.take(machine)
+            start = self._reached
             border = min(start.step + self._chunks * chunk, limit)
             self._run_to(border)
+            self._reached = self._log.take(machine)
             yield ChunkTask(start.step // chunk, -(-(machine.steps - start.step) // chunk), start)
+
+    def task(self, first: int, count: int) -> ChunkTask:
+        """A task that came out before, made again: nobody has to keep them all."""
+        step = first * self._execution.chunk_steps
+        near = self._log.before(step)
+        machine = self._execution.machine(near)
+        machine.run(step - near.step)
+        pages = near.pages | {number: machine.page(number) for number in machine.take_dirty()}
+        return ChunkTask(first, count, Checkpoint(step, machine.pc, machine.registers, pages))
 
     def _run_to(self, border: int) -> None:
         """Run to ``border``; the log takes the states where a trace will want one."""

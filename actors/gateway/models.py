@@ -214,10 +214,11 @@ class CertificateRow(Model):
     hash: Hex
     previous_hash: Hex
     certificate: Hex
+    config: Hex
 
 
 class Certificates(Model):
-    """The newest first."""
+    """The newest first; each row has the configuration of its own epoch."""
 
     config: Hex
     certificates: list[CertificateRow]

@@ -177,7 +177,7 @@ async def certificates(
     market = market_of(request)
     found = sorted(market.certificates, key=lambda c: c.round, reverse=True)
     chosen = [c for c in found if before_round is None or c.round < before_round][:limit]
-    config = market.config.network.config.encode().hex()
+    config = market.network.config.encode().hex()
     rows = [views.certificate(market, row) for row in chosen]
     return reply({"config": config, "certificates": rows})
 

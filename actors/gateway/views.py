@@ -96,7 +96,8 @@ def expiry_name(instrument: Instrument) -> str:
 
 def index(market: Market, found: Index) -> Json:
     """``models.Index``."""
-    network, certificate = market.config.network, found.certificate
+    certificate = found.certificate
+    network = market.networks.of(found.report.config_digest)
     signatures = dict(certificate.signatures)
     if isinstance(certificate, BatchCertificate):
         tag, signed = BATCH_TAG, certificate.report.encode()
@@ -147,6 +148,7 @@ def certificate(market: Market, found: AnyCertificate) -> Json:
         "hash": found.hash.hex(),
         "previous_hash": found.previous_hash.hex(),
         "certificate": found.encode().hex(),
+        "config": market.networks.epochs.of(found.report.config_digest).encode().hex(),
     }
 
 
@@ -211,7 +213,7 @@ def dispute(number: int, found: Dispute) -> Json:
 
 def status(market: Market) -> Json:
     """``models.Status``."""
-    network = market.config.network
+    network = market.network
     return {
         "clock": market.clock.name,
         "now_ms": market.now_ms(),

@@ -1,10 +1,10 @@
 """``oracle-vm up``, ``status``, ``logs``, ``down``, ``faucet`` and ``mine``: one machine, whole."""
 
 import json
-import os
-import subprocess
+import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,13 @@ from actors.chain_commands import mine as mine_blocks
 from actors.clock import SystemClock
 from actors.config import CHAIN_SOCKET, Wallet, chain_network, open_chain
 from actors.keyfile import load_key
-from actors.local import show, tail
-from actors.local.keeper import STOP_S, end, keep, last_lines
+from actors.local import keepers, show, tail
 from actors.local.moment import offset_ms
-from actors.local.place import BLOCK_S, Place
-from actors.local.process import claim, living
+from actors.local.place import BLOCK_S, UP, WORLD, Place, Site
+from actors.local.process import living
 from actors.local.programs import KEEPER
-from actors.local.state import KeeperState
-from actors.local.status import get, look
+from actors.local.status import failed_in, get, look, phase_of
+from actors.network import AGGREGATOR_NAME
 from actors.network_files import set_clock
 from actors.party_commands import RoleName
 from actors.terminal import Announcer
@@ -34,14 +33,17 @@ from protocol.bitcoin.address import encode_address
 from protocol.errors import ConfigError
 
 DEFAULT: Final = Path(".oracle-vm")
-DOWN_S: Final = 10 * STOP_S
 WATCH_S: Final = 1.0
-POLL_S: Final = 0.1
+WAIT_S: Final = 3600.0
+WIDTH: Final = 130
 ORACLES: Final = 3
 READING_MS: Final = 60_000
 """What a person may take to order what `up` proposes."""
 
 DirOption = Annotated[Path, typer.Option("--dir", help="The folder of `oracle-vm up`.")]
+OperatorOption = Annotated[
+    str | None, typer.Option(help="One group alone, of a folder made with --operators.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
@@ -51,7 +53,7 @@ def up(
         bool, typer.Option("--live", help="The public exchanges; a new folder only.")
     ] = False,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65_535, help="Of API and dashboard; a new folder only.")
+        int | None, typer.Option(min=1, max=65_500, help="Of API and dashboard; a new folder only.")
     ] = None,
     block_s: Annotated[
         int | None, typer.Option("--block-s", min=1, max=3600, help="Between blocks; likewise.")
@@ -60,6 +62,13 @@ def up(
         int | None,
         typer.Option(min=3, max=8, help="How many; a new folder only. Of 4 one may be down."),
     ] = None,
+    operators: Annotated[
+        int | None,
+        typer.Option(
+            min=3, max=8, help="As --oracles, each of an owner of its own; a new folder only."
+        ),
+    ] = None,
+    operator: OperatorOption = None,
     clock: Annotated[
         str | None,
         typer.Option(help="A simulated clock for all: now it is TIME, as 2026-12-27T06:55:00Z."),
@@ -72,80 +81,86 @@ def up(
 ) -> None:
     """Start everything on this machine and print where it is: venues, Bitcoin node and miner,
     prover, oracles, aggregator, market and gateway. Keys and files are made the first time."""
-    new = Wanted(live=live, port=port, block_s=block_s, oracles=oracles)
-    place = _place(folder, new, clock, before_expiry)
-    if living(place.process(KEEPER)) is not None:
-        if (phase := look(place)["phase"]) != "up":
+    site = _site(folder, Wanted(live, port, block_s, oracles, operators), clock, before_expiry)
+    if operator is not None:
+        site = Site.load(folder, operator)
+    for group in site.groups:
+        if (phase := phase_of(group)) not in ("up", "down", "unkept"):
             raise ConfigError(
-                f"{folder}: is {phase} already; see `oracle-vm status --dir {folder}`"
+                f"{group.folder}: is {phase} already; see `oracle-vm status --dir {folder}`"
             )
+        if failed := failed_in(group):
+            raise ConfigError(
+                f"{group.folder}: {', '.join(failed)} failed, the rest runs; `oracle-vm down --dir"
+                f" {group.folder}`, then `oracle-vm up --dir {group.folder}`"
+            )
+    with Announcer() as announce:
+        announce(f"start everything in {folder}")
+        started = keepers.start(site)
+    if not started:
         print("already up")
-    elif foreground:
-        keep(place, lambda: _welcome(place))
-        return
-    else:
-        _start_keeper(place)
-    _welcome(place)
+    _welcome(site)
+    if foreground:
+        _stay(started)
 
 
 def status(
     folder: DirOption = DEFAULT,
+    operator: OperatorOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """What runs, and where price, chain and contracts stand. Exit code 1 unless everything runs."""
-    place = Place.load(folder)
-    console = Console(width=None if sys.stdout.isatty() else 100)
-    found = look(place)
+    """What runs, and where price, chain and contracts stand. Exit code 1 unless everything runs and
+    every node is well."""
+    site = Site.load(folder, operator)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    found = look(site)
     with suppress(KeyboardInterrupt):
         if as_json:
             print(json.dumps(found), flush=True)
             while watch:
                 time.sleep(WATCH_S)
-                print(json.dumps(found := look(place)), flush=True)
+                print(json.dumps(found := look(site)), flush=True)
         elif watch:
             with Live(show.table(found), console=console, auto_refresh=False) as screen:
                 while True:
                     time.sleep(WATCH_S)
-                    screen.update(show.table(found := look(place)), refresh=True)
+                    screen.update(show.table(found := look(site)), refresh=True)
         else:
             console.print(show.table(found))
-    if found["phase"] != "up" or any(row["state"] != "running" for row in found["programs"]):
+    is_well = all(row["state"] == "running" and not row.get("health") for row in found["programs"])
+    if found["phase"] != "up" or not is_well:
         raise typer.Exit(1)
 
 
 def logs(
     name: Annotated[
-        str | None, typer.Argument(help="One program alone; CONTRACT/ROLE for a party.")
+        str | None,
+        typer.Argument(help="PROGRAM, CONTRACT/ROLE for a party; OPERATOR, or OPERATOR/PROGRAM."),
     ] = None,
     folder: DirOption = DEFAULT,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("-n", min=0, help="The last so many of each.")] = 10,
 ) -> None:
     """The programs' logs as one, by time, readable."""
-    place = Place.load(folder)
-    chosen = tail.logs_of(place, name)
+    site = Site.load(folder)
+    chosen = tail.logs_of(site, name)
     for log in chosen:
         log.skip(lines)
     for line in tail.merged(chosen):
         print(line)
     if follow:
         with suppress(KeyboardInterrupt):
-            for line in tail.follow(place, name, chosen):
+            for line in tail.follow(site, name, chosen):
                 print(line, flush=True)
 
 
-def down(folder: DirOption = DEFAULT) -> None:
+def down(folder: DirOption = DEFAULT, operator: OperatorOption = None) -> None:
     """End everything that `up` has started, the last first; SIGKILL for what does not end."""
-    place = Place.load(folder)
-    was = look(place)["phase"]
-    keeper = living(place.process(KEEPER))
-    if keeper is not None:
-        keeper.end(DOWN_S)
-    lock = claim(place.process(KEEPER))  # nobody starts anything meanwhile
-    end(place)  # what a keeper that was killed has left
-    os.close(lock)
-    print("nothing was running" if was == "down" else "down")
+    site = Site.load(folder, operator)
+    was_down = all(phase_of(group) == "down" for group in site.groups)
+    keepers.stop(site.groups)
+    print("nothing was running" if was_down else "down")
 
 
 def faucet(
@@ -155,14 +170,15 @@ def faucet(
     folder: DirOption = DEFAULT,
 ) -> None:
     """Pay regtest coins to ADDRESS, or to a party's wallet, and mine a block with them."""
-    place = Place.load(folder)
+    site, own = Site.load(folder), _chain(folder)
     if (address is None) == (role is None):
         raise ConfigError("ADDRESS or --role: say who gets the coins, once")
     if role is not None:
-        with open_chain(place.chain / CHAIN_SOCKET, "socket") as chain:
-            wallet = Wallet(chain, load_key(place.folder / role.value / "wallet.key"))
+        owner = site.gateways[0].folder
+        with open_chain(own / CHAIN_SOCKET, "socket") as chain:
+            wallet = Wallet(chain, load_key(owner / role.value / "wallet.key"))
             address = encode_address(wallet.script(), chain_network("regtest"))
-    pay(str(address), sats, folder=place.chain)
+    pay(str(address), sats, folder=own)
 
 
 def mine(
@@ -170,7 +186,14 @@ def mine(
     folder: DirOption = DEFAULT,
 ) -> None:
     """Mine N blocks now; the first holds the mempool."""
-    mine_blocks(count, folder=Place.load(folder).chain)
+    mine_blocks(count, folder=_chain(folder))
+
+
+def _chain(folder: Path) -> Path:
+    chain = Site.load(folder).chain
+    if chain is None:
+        raise ConfigError(f"{folder}: no Bitcoin node here; --dir is the folder of all operators")
+    return chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,94 +204,97 @@ class Wanted:
     port: int | None
     block_s: int | None
     oracles: int | None
+    operators: int | None
 
-    def require(self, place: Place) -> None:
+    def require(self, site: Site) -> None:
         """ConfigError if the folder was made otherwise."""
+        first = site.groups[0]
+        owners = [group for group in site.groups if group.name not in ("", WORLD)]
+        names = [n for group in site.groups for n in group.nodes if n != AGGREGATOR_NAME]
         other = {
-            "--live": self.live and place.simulators is not None,
-            "--port": self.port not in (None, place.api),
-            "--block-s": self.block_s not in (None, place.block_s),
-            "--oracles": self.oracles not in (None, len(place.oracles)),
+            "--live": self.live and site.simulators is not None,
+            "--port": self.port not in (None, site.gateways[0].api if site.gateways else None),
+            "--block-s": self.block_s not in (None, first.block_s),
+            "--oracles": self.oracles not in (None, len(names)),
+            "--operators": self.operators not in (None, len(owners)),
         }
         for option in (option for option, differs in other.items() if differs):
             raise ConfigError(
-                f"{option}: {place.folder} was made otherwise, and stays so; name a new --dir"
+                f"{option}: {site.folder} was made otherwise, and stays so; name a new --dir"
             )
 
 
-def _place(
-    folder: Path, wanted: Wanted, clock: str | None, before_expiry_min: float | None
-) -> Place:
+def _site(folder: Path, wanted: Wanted, clock: str | None, before_expiry_min: float | None) -> Site:
     """The folder, made if there is none, with its clock where it is to stand."""
-    is_new = not (folder / "up.toml").exists()
-    now = SystemClock() if is_new else Place.load(folder).clock
+    is_new = not (folder / UP).exists()
+    now = SystemClock() if is_new else Site.load(folder).groups[0].clock
     moved_ms = offset_ms(clock, before_expiry_min, now)
     if is_new:
         from actors.local.files import create  # takes the market, which is compiled
 
         if wanted.live and moved_ms is not None:
             raise ConfigError("--live: the exchanges have real time, there is no other clock")
+        if wanted.oracles and wanted.operators:
+            raise ConfigError("--oracles or --operators: an operator has one oracle, say it once")
         return create(
             folder,
             live=wanted.live,
             port=wanted.port,
             block_s=wanted.block_s or BLOCK_S,
-            oracles=wanted.oracles or ORACLES,
+            oracles=wanted.operators or wanted.oracles or ORACLES,
+            apart=wanted.operators is not None,
             clock_offset_ms=moved_ms or 0,
         )
-    place = Place.load(folder)
-    wanted.require(place)
-    return place if moved_ms is None else _moved(place, moved_ms)
+    site = Site.load(folder)
+    wanted.require(site)
+    return site if moved_ms is None else _moved(site, moved_ms)
 
 
-def _moved(place: Place, moved_ms: int) -> Place:
+def _moved(site: Site, moved_ms: int) -> Site:
     """The folder with its clock moved on. ConfigError while it runs, or for a time that was."""
-    if place.simulators is None:
-        raise ConfigError(f"--clock: {place.folder} hears live exchanges, they have real time")
-    if look(place)["phase"] != "down":
-        raise ConfigError(f"--clock: {place.folder} runs; `oracle-vm down` first")
-    if moved_ms < place.clock_offset_ms:
-        now = show.utc(place.clock.now_ms())
+    if site.simulators is None:
+        raise ConfigError(
+            f"--clock: {site.folder} has no simulated venues; exchanges, and other operators, have"
+            " real time"
+        )
+    if any(phase_of(group) != "down" for group in site.groups):
+        raise ConfigError(f"--clock: {site.folder} runs; `oracle-vm down` first")
+    first = site.groups[0]
+    if moved_ms < first.clock_offset_ms:
+        now = show.utc(first.clock.now_ms())
         raise ConfigError(
             f"--clock: it is {now} there, and never earlier again: oracles do not sign twice for a"
             " round; name a later time or a new --dir"
         )
-    set_clock(place.network, moved_ms)
-    return Place.load(place.folder)
+    for group in site.groups:
+        set_clock(group.network, moved_ms)
+    return Site.load(site.folder)
 
 
-def _start_keeper(place: Place) -> None:
-    """Start it in the background and wait until everything works; ConfigError with its reason."""
-    place.state.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "actors.local.keeper", str(place.folder)]
-    with place.log(KEEPER).open("ab") as output, Announcer() as announce:
-        announce(f"start everything in {place.folder}")
-        keeper = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=output,
-            start_new_session=True,
-        )
-        try:
-            while (said := KeeperState.read(place.state)) is None or said.phase != "up":
-                if keeper.poll() is not None:
-                    lines = "\n".join(last_lines(place.log(KEEPER), 3))
-                    raise ConfigError(said.fault if said and said.fault else lines)
-                time.sleep(POLL_S)
-        except KeyboardInterrupt:
-            keeper.terminate()
-            raise
+def _stay(started: Sequence[Place]) -> None:
+    """Until SIGINT or SIGTERM, or until all of it has ended; then end it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with suppress(KeyboardInterrupt):
+            for group in started:
+                keeper = living(group.process(KEEPER))
+                while keeper is not None and not keeper.wait(WAIT_S):
+                    pass
+    finally:
+        keepers.stop(started)
 
 
-def _welcome(place: Place) -> None:
+def _welcome(site: Site) -> None:
     """What runs, where, and what to try."""
-    found: dict[str, Any] = look(place)
-    Console(width=None if sys.stdout.isatty() else 100).print(show.table(found))
+    found: dict[str, Any] = look(site)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(show.table(found))
+    if not site.gateways:
+        return
     print("\n".join(show.places(found)))
-    option = "" if place.folder == DEFAULT.absolute() else f"--dir {place.folder}"
+    option = "" if site.folder == DEFAULT.absolute() else f"--dir {site.folder}"
+    market = site.gateways[0]
     print("\nTry:")
-    for line in show.next_steps(place.url, _quote(place), option):
+    for line in show.next_steps(str(market.url), _quote(market), option):
         print(f"  {line}")
 
 

@@ -12,6 +12,14 @@
     chain/                     the Bitcoin node's
     logs/, run/                a log and a process file for every program; state.json
 
+With ``--operators`` the same files belong to several:
+
+    up.toml                    names the groups
+    world/                     up.toml, network.toml, coordinator.toml, chain/
+    operators/NAME/            up.toml, network.toml, oracle.toml, keys/, data/, api.toml (prices)
+    operators/alpha/           also aggregator.toml, prover.toml, parties, pool, and the market's
+                               api.toml
+
 Every file is one that the program would also take from an operator who runs it alone. Paths in them
 are relative: the folder may be moved while it is down.
 """
@@ -23,12 +31,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from actors.chain_commands import FAUCET
-from actors.config import CHAIN_SOCKET
 from actors.coordinator_config import load_coordinator
 from actors.feeds.products import PRODUCTS
 from actors.feeds.simulated.exchanges import SimulatedExchanges
 from actors.keyfile import create_key
-from actors.local.place import NETWORK, SEED, Place
+from actors.local.place import NETWORK, ORACLE, SEED, UP, WORLD, Site
+from actors.local.texts import (
+    APART,
+    SETTINGS,
+    TOGETHER,
+    Paths,
+    api_text,
+    coordinator_text,
+    party_text,
+    pool_text,
+    prices_text,
+    prover_text,
+    up_text,
+)
 from actors.market_config import load_market
 from actors.network import AGGREGATOR_NAME
 from actors.network_files import NAMES, Layout, Venues, table, write_network
@@ -41,27 +61,6 @@ from protocol.errors import ConfigError
 from protocol.oracle.price import VENUES
 from protocol.settlement.terms import Role
 
-SETTINGS: Final[Mapping[str, Any]] = {
-    "feeds": ("BTC/USD", "ETH/USD", "ADA/USD"),
-    "schedule_ms": 5_000,
-    "deviation_bps": 5,
-}
-"""Options are on bitcoin, the pool trades all three. A price every five seconds, sooner when one
-moves: somebody watches."""
-MAX_AGE_S: Final = 60
-WINDOW_S: Final = 60
-"""What a party has for a move of a dispute, on a machine that does everything else too."""
-WINDOW_BLOCKS: Final = 6
-"""And at least: a move has to confirm."""
-CLOSING_S: Final = 60
-CLOSING_BLOCKS: Final = 12
-"""Orders end so long before expiry: both parties sign, and FUND is in a block before it."""
-GRACE_S: Final = 86_400
-"""A machine that is off at expiry settles at the first price behind it, for so long."""
-POOL_S: Final = 10
-"""Between two batches of the pool."""
-WORKERS: Final = 2
-PROVER_SOCKET: Final = "prover.sock"
 TRIES: Final = 50
 """To find three free ports in a row."""
 
@@ -73,14 +72,14 @@ def create(
     port: int | None,
     block_s: int,
     oracles: int = 3,
+    apart: bool = False,
     clock_offset_ms: int = 0,
-) -> Place:
-    """Write everything into ``folder``, which must be new or empty. ConfigError, and nothing is
-    left, if it cannot be."""
+) -> Site:
+    """Write everything into ``folder``, which must be new or empty; ``apart`` gives each oracle to
+    an operator of its own. ConfigError, and nothing is left, if it cannot be."""
     settings = dict(SETTINGS)
     if clock_offset_ms:
         settings["clock_offset_ms"] = clock_offset_ms
-    names = NAMES[:oracles]
     try:
         if folder.exists() and any(folder.iterdir()):
             raise ConfigError(f"{folder}: not empty and not made by `up`; name another --dir")
@@ -90,19 +89,61 @@ def create(
         raise ConfigError(f"{folder}: cannot be used ({error.strerror})") from None
     try:
         simulators, venues = (None, dict.fromkeys(VENUES, "live")) if live else _simulators()
-        layout = Layout(names, free_ports(1 + oracles), settings, venues)
-        write_network(draft / NETWORK.parent, layout)
-        _write(draft, simulators, port or free_ports(1)[0], block_s)
+        layout = Layout(NAMES[:oracles], free_ports(1 + oracles), settings, venues)
+        write_network(draft / "network", layout)
+        if apart:
+            _divide(draft, layout.names, simulators, port, block_s)
+        else:
+            port = port or free_ports(1)[0]
+            _write_world(draft, _write_market(draft, TOGETHER, port, block_s), block_s)
+            _write_up(draft, {"api": port, "block_s": block_s} | _venues(simulators))
+        Site.load(draft)
         draft.replace(folder)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Place.load(folder)
+    return Site.load(folder)
 
 
-def _write(folder: Path, simulators: int | None, port: int, block_s: int) -> None:
-    """All the files but the network's; the programs' own loaders have read each."""
+def _divide(
+    folder: Path, names: Sequence[str], simulators: int | None, port: int | None, block_s: int
+) -> None:
+    """Give each operator its own of ``network/``, the first also what there is only one of."""
+    shared, world = folder / "network", folder / WORLD
+    owners = [folder / "operators" / name for name in names]
+    ports = range(port, port + len(names)) if port else free_ports(len(names))
+    for owner, name in zip(owners, names, strict=True):
+        (owner / "keys").mkdir(parents=True)
+        shutil.copy(shared / NETWORK, owner)
+        _move(shared, owner, name, ORACLE)
+    _move(shared, owners[0], AGGREGATOR_NAME, AGGREGATOR_NAME)
+    world.mkdir()
+    (shared / NETWORK).rename(world / NETWORK)
+    shutil.rmtree(shared)
+    _write_world(world, _write_market(owners[0], APART, ports[0], block_s), block_s)
+    _write_up(world, {"name": WORLD, "block_s": block_s} | _venues(simulators))
+    for owner, own in zip(owners, ports, strict=True):
+        if owner != owners[0]:
+            (owner / "api.toml").write_text(prices_text(own, owner.name))
+            load_market(owner / "api.toml")
+        _write_up(owner, {"name": owner.name, "api": own})
+    groups = [str(path.relative_to(folder)) for path in (world, *owners)]
+    (folder / UP).write_text(
+        "# Each of these folders is one for `oracle-vm up --dir` too: one owner, one keeper.\n"
+        + table("[up]", {"groups": groups})
+    )
+
+
+def _move(shared: Path, owner: Path, name: str, program: str) -> None:
+    """A node's file and keys."""
+    (shared / f"{name}.toml").rename(owner / f"{program}.toml")
+    (shared / "keys" / name).rename(owner / "keys" / name)
+
+
+def _write_market(folder: Path, paths: Paths, port: int, block_s: int) -> list[str]:
+    """The parties, their prover, and the gateway with market and pool. Returns the addresses that
+    need coins."""
     publics, addresses = {}, []
     for role in Role:
         for purpose in ("identity", "wallet"):
@@ -110,18 +151,28 @@ def _write(folder: Path, simulators: int | None, port: int, block_s: int) -> Non
             publics[role, purpose] = key.public.hex()
         addresses.append(_address(key))
     for role in Role:
-        (folder / f"{role.value}.toml").write_text(_party(role, publics[role.other, "identity"]))
-    addresses.append(_address(FAUCET))
-    (folder / "coordinator.toml").write_text(_coordinator(addresses, block_s))
-    load_coordinator(folder / "coordinator.toml")
-    (folder / "prover.toml").write_text(_prover())
+        text = party_text(role, publics[role.other, "identity"], paths)
+        (folder / f"{role.value}.toml").write_text(text)
+    (folder / "prover.toml").write_text(prover_text())
     load_prover(folder / "prover.toml")
-    (folder / "pool.toml").write_text(_pool())
-    (folder / "api.toml").write_text(_api(port, block_s))
+    (folder / "pool.toml").write_text(pool_text())
+    (folder / "api.toml").write_text(api_text(port, block_s, paths))
     load_market(folder / "api.toml")
-    (folder / "up.toml").write_text(_up(simulators, port, block_s))
-    Place.load(folder)
-    for name in ("chain", "logs", "run"):
+    return addresses
+
+
+def _write_world(folder: Path, addresses: Sequence[str], block_s: int) -> None:
+    """The Bitcoin node and its miner."""
+    file = folder / "coordinator.toml"
+    file.write_text(coordinator_text([*addresses, _address(FAUCET)], block_s))
+    load_coordinator(file)
+    (folder / "chain").mkdir()
+
+
+def _write_up(folder: Path, fields: Mapping[str, Any]) -> None:
+    """A group's own file, and the folders that its keeper needs."""
+    (folder / UP).write_text(up_text(fields))
+    for name in ("logs", "run"):
         (folder / name).mkdir()
 
 
@@ -140,91 +191,11 @@ def _simulators() -> tuple[int, Venues]:
     raise ConfigError("no three free ports in a row: end something that listens on this machine")
 
 
-def _up(simulators: int | None, port: int, block_s: int) -> str:
-    fields: dict[str, Any] = {"venues": "live" if simulators is None else "simulated"}
-    fields |= {"api": port, "block_s": block_s}
-    if simulators is not None:
-        fields["simulators"] = simulators
-    return (
-        "# What `oracle-vm up` runs here; change it while it is down.\n"
-        "#   venues      simulated, or live: the public exchanges\n"
-        "#   api         port of dashboard and API, as in api.toml\n"
-        "#   block_s     seconds between blocks, as in coordinator.toml and api.toml\n"
-        "#   simulators  first of the three ports of the simulated venues, as in network/*.toml\n"
-        + table("[up]", fields)
-    )
-
-
-def _party(role: Role, peer: str) -> str:
-    name, offers = role.value, role is Role.HOLDER
-    party = {"role": name, "folder": name, "chain": f"chain/{CHAIN_SOCKET}"}
-    party["prover"] = PROVER_SOCKET
-    keys = {purpose: f"{name}/{purpose}.key" for purpose in ("identity", "wallet")}
-    tables = (
-        f"# The {name} of every contract: each order copies this and adds its terms.",
-        table("[party]", party),
-        table("[keys]", keys),
-        table("[peer]", {"identity_key": peer}),
-        table("[oracles]", {"network": "network/network.toml"}),
-        table("[close]", {"cooperate": "offer" if offers else "answer"}),
-    )
-    return "\n".join(tables)
-
-
-def _coordinator(addresses: Sequence[str], block_s: int) -> str:
-    return (
-        "# Bitcoin node and miner: `oracle-vm coordinator run --config` takes this file.\n"
-        + table("[coordinator]", {"folder": "chain"})
-        + "\n# On a new chain the holder, the writer and the faucet get coins first.\n"
-        + table("[mining]", {"every_s": block_s, "coinbases": addresses})
-    )
-
-
-def _prover() -> str:
-    return (
-        "# Runs the machine for the parties: `oracle-vm prover run --config` takes this file.\n"
-        + table("[prover]", {"socket": PROVER_SOCKET, "workers": WORKERS})
-    )
+def _venues(simulators: int | None) -> dict[str, Any]:
+    if simulators is None:
+        return {"venues": "live"}
+    return {"venues": "simulated", "simulators": simulators}
 
 
 def _address(key: SecretKey) -> str:
     return encode_address(key_path_script(key.public), REGTEST)
-
-
-def _pool() -> str:
-    symbols = [symbol.partition("/")[0] for symbol in SETTINGS["feeds"]]
-    return (
-        "# The pool: its tokens and their profile stay what they are once there is a batch.\n"
-        + table("[pool]", {"profile": "brief", "tokens": symbols, "every_s": POOL_S})
-    )
-
-
-def _api(port: int, block_s: int) -> str:
-    window = max(-(-WINDOW_S // block_s), WINDOW_BLOCKS)
-    desk = {
-        "holder": "holder.toml",
-        "writer": "writer.toml",
-        "chain": f"chain/{CHAIN_SOCKET}",
-        "aggregator": f"network/data/{AGGREGATOR_NAME}/control.sock",
-        "starts": True,
-    }
-    terms = {
-        "block_s": block_s,
-        "grace_s": GRACE_S,
-        "move_window": window,
-        "challenge_window": 2 * window,
-        "sweep_delay": 2 * window,
-    }
-    api = {"listen": f"127.0.0.1:{port}", "folder": "api", "network": "network/network.toml"}
-    api["pool"] = "pool.toml"
-    tables = (
-        "# Market and gateway: `oracle-vm api run --config` takes this file.",
-        table("[api]", api),
-        table("[certificates]", {"listen": True, "max_age_s": MAX_AGE_S}),
-        table("[market]", {"closes_s": max(CLOSING_S, CLOSING_BLOCKS * block_s)}),
-        "# The desk starts both parties of an order itself: everything here is one person's.",
-        table("[desk]", desk),
-        "# Sats and blocks. A move of a dispute has a minute, the rest follows from it.",
-        table("[desk.terms]", terms),
-    )
-    return "\n".join(tables)

@@ -1,7 +1,8 @@
-"""The keeper: starts the programs of a folder, starts one again that dies, ends all in the end.
+"""The keeper: starts the programs of a group, starts one again that dies, ends all in the end.
 
 What runs is not in its memory but in the process files: a keeper that was killed leaves programs
-that go on, and the next one takes them over. ``state.json`` is for those who ask.
+that go on, and the next one takes them over. ``state.json`` is for those who ask. It knows no other
+group, and is the leader of a process group that its programs and their children are in.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,11 +20,11 @@ from actors.control import call
 from actors.local.place import Place
 from actors.local.process import Process, claim, living
 from actors.local.programs import KEEPER, Program, programs_of
-from actors.local.restarts import Restarts
 from actors.local.state import KeeperState, ProgramState
 from actors.local.status import until_ready
-from actors.logs import event, open_log
+from actors.logs import OPERATOR, event, open_log
 from actors.party_folder import CONTROL
+from actors.restarts import Restarts
 from actors.until_stopped import until_stopped
 from protocol.errors import ConfigError, ProtocolError
 
@@ -40,19 +41,18 @@ QUIET: Final = {"RUST_BACKTRACE": "0"}
 log = logging.getLogger(__name__)
 
 
-def keep(place: Place, ready: Callable[[], None] = lambda: None) -> None:
-    """Be the keeper of ``place`` until SIGINT or SIGTERM; ``ready`` is called once all works.
-    GuardError if there is one, ConfigError if something does not start."""
+def keep(place: Place) -> None:
+    """Be the keeper of ``place`` until SIGINT or SIGTERM. GuardError if there is one, ConfigError
+    if something does not start."""
     claim(place.process(KEEPER))
-    open_log()
-    asyncio.run(until_stopped(_keep(place, ready)))
+    open_log(operator=place.name)
+    asyncio.run(until_stopped(_keep(place)))
 
 
-async def _keep(place: Place, ready: Callable[[], None]) -> None:
+async def _keep(place: Place) -> None:
     keeper = Keeper(place)
     try:
         await keeper.start(READY_S)
-        await asyncio.to_thread(ready)
         await keeper.run()
     finally:
         await keeper.stop()
@@ -131,7 +131,7 @@ class Keeper:
             now_s = time.monotonic()
             delay_s = restarts.delay_s(now_s)
             own.fault, own.state = fault, "failed" if delay_s is None else "restarting"
-            event(log, own.state, logging.ERROR, program=program.name, fault=fault)
+            event(log, own.state, logging.ERROR, name=program.name, fault=fault)
             self._write()
             if delay_s is None:
                 return
@@ -144,20 +144,19 @@ class Keeper:
         already."""
         found = living(program.process)
         if found is not None:
-            event(log, "taken over", program=program.name, process=found.pid)
+            event(log, "taken over", name=program.name, process=found.pid)
             return found
         command = [sys.executable, "-m", "actors.local.child", str(program.process)]
         with program.log.open("ab") as output:
-            child = subprocess.Popen(
+            child = subprocess.Popen(  # in the keeper's process group, which is the operator's
                 [*command, *program.command],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=subprocess.DEVNULL,
                 stderr=output,
-                env=os.environ | QUIET,
-                start_new_session=True,  # Ctrl-C is for the keeper, which ends them in order
+                env=os.environ | QUIET | {OPERATOR: self._place.name},
             )
         self._children[program.name] = child
-        event(log, "started", program=program.name, process=child.pid)
+        event(log, "started", name=program.name, process=child.pid)
         return Process.of(child.pid)
 
     def _fault(self, program: Program) -> str:
@@ -166,16 +165,20 @@ class Keeper:
         code = None if child is None else child.wait()
         how = "" if code is None else f" (exit code {code})"
         said = "\n".join(last_lines(program.log, LOG_LINES))
-        return f"{program.name} has ended{how}; {program.log} says:\n{said}"
+        return f"{self._place.full(program.name)} has ended{how}; {program.log} says:\n{said}"
 
     def _write(self) -> None:
-        self.state.write(self._place.state)
+        """For those who ask. A full disk must not end what runs, nor keep it from ending."""
+        try:
+            self.state.write(self._place.state)
+        except OSError as error:
+            event(log, "state not written", logging.ERROR, reason=str(error))
 
 
 def end(place: Place) -> None:
     """End what lives, the last one first: nobody loses what it needs before it ends."""
-    *others, desk = programs_of(place)
-    _end(desk)
+    *others, last = programs_of(place)
+    _end(last)
     for party in _parties(place):
         party.end(STOP_S)
     for program in reversed(others):

@@ -2,7 +2,8 @@
 
 The file is written and locked by the process that it is about, before it does anything else, and
 stays locked until that process is gone, however it goes. It holds the pid and when the process
-began, in ticks since a boot that is named too: a pid is used again, all three are not.
+began, in ticks since a boot that is named too: a pid is used again, all three are not. And the
+version of our code that it runs.
 """
 
 import json
@@ -10,7 +11,8 @@ import os
 import select
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Self
 
@@ -24,11 +26,13 @@ _STARTED: Final = 19
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process of this machine, whether it still lives or not."""
+    """One process of this machine, whether it still lives or not; ``version`` is of our code, as
+    far as it has said so."""
 
     pid: int
     ticks: int
     boot: str
+    version: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
@@ -100,7 +104,7 @@ def claim(path: Path) -> int:
         raise ConfigError("/proc: not there; `oracle-vm up` needs Linux, start the programs singly")
     fd = open_locked(path)
     os.ftruncate(fd, 0)
-    write_all(fd, json.dumps({"pid": me.pid, "ticks": me.ticks, "boot": me.boot}).encode())
+    write_all(fd, json.dumps(asdict(replace(me, version=version("oracle-vm")))).encode())
     return fd
 
 

@@ -1,15 +1,14 @@
-"""The programs of a folder, in the order in which they start."""
+"""The programs of a group, in the order in which they start."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.local.place import SEED, Place
+from actors.local.place import COORDINATOR, SEED, Place
 from actors.network import AGGREGATOR_NAME
 
 KEEPER = "up"
 """The keeper's own name, for its process file and its log."""
-COORDINATOR = "coordinator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,8 @@ class Program:
 
 
 def programs_of(place: Place) -> Sequence[Program]:
-    """Those that need nobody first; each waits for what it needs, whoever is there first."""
+    """What there is a file for, those that need nobody first; each waits for what it needs, whoever
+    is there first."""
     return tuple(
         Program(name, command, place.process(name), place.log(name))
         for name, command in _commands(place)
@@ -34,13 +34,14 @@ def _commands(place: Place) -> Iterator[tuple[str, tuple[str, ...]]]:
     if place.simulators is not None:
         ports = ("--port", str(place.simulators), "--seed", str(SEED))
         yield "venues", ("feeds", "simulate", *ports, "--network", str(place.network))
-    yield COORDINATOR, _run(COORDINATOR, place.folder / f"{COORDINATOR}.toml")
-    yield "prover", _run("prover", place.folder / "prover.toml")
-    nodes = place.network.parent
-    for name in place.oracles:
-        yield name, _run("oracle", nodes / f"{name}.toml")
-    yield AGGREGATOR_NAME, _run("aggregator", nodes / f"{AGGREGATOR_NAME}.toml")
-    yield "api", _run("api", place.folder / "api.toml")
+    for name in (COORDINATOR, "prover"):
+        if place.runs(name):
+            yield name, _run(name, place.folder / f"{name}.toml")
+    for name, node in place.nodes.items():
+        role = AGGREGATOR_NAME if name == AGGREGATOR_NAME else "oracle"
+        yield name, _run(role, node.config)
+    if place.api is not None:
+        yield "api", _run("api", place.folder / "api.toml")
 
 
 def _run(command: str, config: Path) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What ``up`` and ``status`` print for a person."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -16,21 +16,71 @@ Found = Mapping[str, Any]
 
 
 def table(found: Found) -> RenderableType:
-    """The answer of ``status.look``: where all of it stands, then a line a program."""
-    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("program", "state", "pid", "up", "restarts", "round"):
-        rows.add_column(name, justify="left" if name in ("program", "state") else "right")
+    """The answer of ``status.look``: where all of it stands, a line an operator if there are
+    several, then a line a program."""
+    parts: list[RenderableType] = [Text("\n".join(head(found)))]
+    if any(group["name"] for group in found["groups"]):
+        parts.append(_operators(found))
+    parts.append(_programs(found))
+    return Group(*parts, Text("\n".join(faults(found))))
+
+
+def _operators(found: Found) -> Table:
+    rows = _table(
+        ("operator", "state", "oracle key", "identity", "health"),
+        ("group", "round", "signed", "peers"),
+    )
+    for group in found["groups"]:
+        (node,) = oracles(found, group["name"]) or ({},)
+        rows.add_row(
+            group["name"],
+            Text(group["phase"], STYLES.get(group["phase"], "yellow")),
+            short(node.get("oracle_key")),
+            short(node.get("identity_key")),
+            _health(node),
+            _or_dash(group["pgid"]),
+            _or_dash(node.get("round")),
+            f"{node['signed']}/{node['recent']}" if node else "-",
+            f"{len(node['connected'])}/{node['peers']}" if node else "-",
+        )
+    return rows
+
+
+def _programs(found: Found) -> Table:
+    rows = _table(("program", "state", "health"), ("pid", "up", "restarts", "round", "peers"))
     for row in found["programs"]:
-        style = STYLES.get(row["state"], "yellow")
         rows.add_row(
             row["name"],
-            Text(row["state"], style),
+            Text(row["state"], STYLES.get(row["state"], "yellow")),
+            _health(row),
             _or_dash(row["pid"]),
             "-" if row["uptime_s"] is None else str(timedelta(seconds=row["uptime_s"])),
             str(row["restarts"]),
             _or_dash(row.get("round")),
+            f"{len(row['connected'])}/{row['peers']}" if "peers" in row else "-",
         )
-    return Group(Text("\n".join(head(found))), rows, Text("\n".join(faults(found))))
+    return rows
+
+
+def _table(left: Sequence[str], right: Sequence[str]) -> Table:
+    """Columns of text, then of numbers."""
+    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in left:
+        rows.add_column(name)
+    for name in right:
+        rows.add_column(name, justify="right")
+    return rows
+
+
+def oracles(found: Found, operator: str) -> list[Found]:
+    """The rows of the oracles in an operator's group."""
+    rows = (row for row in found["programs"] if row["operator"] == operator)
+    return [row for row in rows if row.get("oracle_key")]
+
+
+def short(key: str | None) -> str:
+    """The two ends of a key in hex: enough to tell it from others."""
+    return "-" if key is None else f"{key[:8]}..{key[-4:]}"
 
 
 def head(found: Found) -> Iterator[str]:
@@ -38,6 +88,7 @@ def head(found: Found) -> Iterator[str]:
     remedy = {
         "unkept": ": the keeper was killed, programs run on; `oracle-vm up` takes them over",
         "down": ": `oracle-vm up` starts everything",
+        "incomplete": ": `oracle-vm up` starts what is missing",
     }
     yield f"{found['folder']} is {found['phase']}" + remedy.get(found["phase"], "")
     clock = found["clock"]
@@ -58,17 +109,28 @@ def utc(now_ms: int) -> str:
 
 
 def faults(found: Found) -> Iterator[str]:
-    """Of the whole and of each program that does not run."""
-    if found["fault"]:
-        yield found["fault"]
+    """What is missing: of each group that is not up, and of each program that does not run."""
+    for group in found["groups"]:
+        missing = [
+            row["name"]
+            for row in found["programs"]
+            if row["operator"] == group["name"] and row["state"] != "running"
+        ]
+        if group["name"] and missing:
+            yield f"{group['name']} is {group['phase']}; missing: {', '.join(missing)}"
+        if group["fault"]:
+            yield group["fault"]
     yield from (row["fault"] for row in found["programs"] if row["fault"])
 
 
 def places(found: Found) -> Iterator[str]:
-    """Where to look: URLs of the gateway and of the nodes' metrics."""
+    """Where to look: URLs of the gateways and of the nodes' metrics."""
     url = found["url"]
     yield f"dashboard  {url}/"
     yield f"API        {url}/openapi.json"
+    for group in found["groups"]:
+        if group["url"] not in (None, url):
+            yield f"           {group['url']}/openapi.json ({group['name']}, prices)"
     yield f"metrics    {url}/metrics"
     for row in found["programs"]:
         if row.get("metrics"):
@@ -93,6 +155,11 @@ def next_steps(url: str, quote: Found | None, option: str) -> Iterator[str]:
     yield f"curl {url}/v1/pool"
     for command in ("status --watch", "logs -f", "faucet --role holder", "mine 3", "down"):
         yield f"oracle-vm {command} {option}".rstrip()
+
+
+def _health(row: Found) -> Text:
+    """Of a node; the other programs say nothing of it."""
+    return Text(row.get("health", "-") or "ok", "green" if row.get("health") == "" else "")
 
 
 def _or_dash(value: object) -> str:

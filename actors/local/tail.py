@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from actors.local.place import Place
+from actors.local.place import Place, Site
 from actors.local.programs import KEEPER, programs_of
 from protocol.errors import ConfigError
 
 POLL_S: Final = 0.2
-_KNOWN: Final = ("time", "level", "logger", "event", "errors", "at")
+WIDTH: Final = 11
+"""Of a program's name."""
+_KNOWN: Final = ("time", "level", "program", "operator", "logger", "event", "errors", "at")
 
 
 @dataclass(slots=True)
@@ -43,21 +45,25 @@ class Log:
         for line in whole.decode(errors="replace").splitlines():
             record = parse(line)
             at = str(record.get("time", at))
-            found.append((at, f"{at[11:23] or '-':12}  {self.name:11}  {text(record)}"))
+            found.append((at, f"{at[11:23] or '-':12}  {self.name:{WIDTH}}  {text(record)}"))
         return found
 
 
-def logs_of(place: Place, name: str | None) -> list[Log]:
-    """All programs' logs and those of the parties, or the one of that name; a party is called
-    CONTRACT/ROLE. ConfigError lists the names."""
-    names = (KEEPER, *(program.name for program in programs_of(place)))
-    found = [Log(each, place.log(each)) for each in names]
-    parties = sorted(place.contracts.glob("*/*.log"))
-    found += [Log(f"{path.parent.name}/{path.stem}", path) for path in parties]
-    chosen = [log for log in found if name in (None, log.name)]
+def logs_of(site: Site, name: str | None) -> list[Log]:
+    """All programs' logs and those of the parties, or those of that name; a party is called
+    CONTRACT/ROLE, and an operator's name stands for all of its. ConfigError lists the names."""
+    found = [log for group in site.groups for log in _logs_of(group)]
+    chosen = [log for log in found if name in (None, log.name) or log.name.startswith(f"{name}/")]
     if not chosen:
         raise ConfigError(f"{name}: no such program; choose {', '.join(log.name for log in found)}")
     return chosen
+
+
+def _logs_of(place: Place) -> Iterator[Log]:
+    for name in (KEEPER, *(program.name for program in programs_of(place))):
+        yield Log(place.full(name), place.log(name))
+    for path in sorted(place.contracts.glob("*/*.log")):
+        yield Log(place.full(f"{path.parent.name}/{path.stem}"), path)
 
 
 def merged(logs: Iterable[Log]) -> list[str]:
@@ -66,12 +72,12 @@ def merged(logs: Iterable[Log]) -> list[str]:
     return [line for _, line in sorted(lines, key=lambda line: line[0])]
 
 
-def follow(place: Place, name: str | None, logs: list[Log]) -> Iterator[str]:
+def follow(site: Site, name: str | None, logs: list[Log]) -> Iterator[str]:
     """For ever: what is written from now on, by parties that start later too."""
     known = {log.name: log for log in logs}
     while True:
         time.sleep(POLL_S)
-        for log in logs_of(place, name):
+        for log in logs_of(site, name):
             known.setdefault(log.name, log)
         yield from merged(known.values())
 

@@ -16,6 +16,7 @@ from protocol.oracle.batch_certificate import BatchCertificate
 from protocol.oracle.batch_observation import SignedObservationBatch
 from protocol.oracle.chain import AnyChain
 from protocol.oracle.config import OracleConfig
+from protocol.oracle.epochs import Epochs
 from protocol.oracle.inbox import AnyInbox
 from protocol.oracle.proposal import Refusal
 from protocol.oracle.quorum import distance_ppm
@@ -40,6 +41,7 @@ class BatchChain(AnyChain[BatchCertificate]):
         feeds: Mapping[bytes, int],
         last: BatchCertificate | None,
         earlier: Sequence[BatchCertificate] = (),
+        epochs: Epochs | None = None,
     ) -> None:
         """``feeds`` maps feed ids to columns, ascending; ``earlier`` are the certificates with the
         newest reports of feeds that ``last`` does not have, in any order: without them the chains
@@ -53,7 +55,7 @@ class BatchChain(AnyChain[BatchCertificate]):
         self.hashes: Digests = np.zeros((len(feeds), 32), dtype=np.uint8)
         self._certificates: npt.NDArray[Any] = np.full(len(feeds), None, dtype=object)
         self._judged: tuple[bytes, ReportRows] | None = None
-        super().__init__(config, last)
+        super().__init__(config, last, epochs)
         for certificate in earlier:
             self.check(certificate)
         for certificate in (*earlier, *([] if last is None else [last])):
@@ -61,13 +63,14 @@ class BatchChain(AnyChain[BatchCertificate]):
 
     def check(self, certificate: BatchCertificate) -> None:
         """QuorumError or SignatureError if it is no certificate of these feeds."""
-        certificate.check(self.config, self.feeds)
+        certificate.check(self.epochs.of_price(certificate), self.feeds)
 
-    def rank(self, certificate: BatchCertificate) -> tuple[int, int, int]:
+    def rank(self, certificate: BatchCertificate) -> tuple[int, ...]:
         """The number of FULL reports counts 2^16 times as much as that of all."""
         rows = certificate.reports
         full = int((rows.columns["grade"] == Grade.FULL).sum())
-        return certificate.round, (full << 16) + len(rows), -int.from_bytes(certificate.hash)
+        settles, count = self.epochs.settles(certificate), (full << 16) + len(rows)
+        return certificate.round, settles, count, -int.from_bytes(certificate.hash)
 
     def distance_ppm(self, certificate: BatchCertificate, signed: SignedObservationBatch) -> int:
         at, rows = certificate.reports.places(self.feeds), signed.observations
@@ -130,8 +133,12 @@ class BatchChain(AnyChain[BatchCertificate]):
         newer: Mask = ~self.known[at] | (self.rounds[at] < certificate.round)
         for i in np.flatnonzero(self.known[at] & (self.rounds[at] == certificate.round)).tolist():
             held = self.report(rows.feeds[i])
-            newer[i] = held is not None and _rank(rows[i]) > _rank(held)
+            newer[i] = held is not None and self._rank(rows[i]) > self._rank(held)
         self._set(certificate, np.flatnonzero(newer), at[newer])
+
+    def _rank(self, report: Report) -> tuple[bool, bool, int]:
+        settles = report.config_digest == self.epochs.at(report.round).digest
+        return settles, report.grade is Grade.FULL, -int.from_bytes(report.hash)
 
     def _set(self, certificate: BatchCertificate, of: Positions, at: Positions) -> None:
         rows = certificate.reports
@@ -145,7 +152,3 @@ class BatchChain(AnyChain[BatchCertificate]):
 def _report(certificate: BatchCertificate, feed_id: bytes) -> Report:
     report: Report = certificate.reports[certificate.reports.feeds.index(feed_id)]
     return report
-
-
-def _rank(report: Report) -> tuple[bool, int]:
-    return report.grade is Grade.FULL, -int.from_bytes(report.hash)

@@ -33,6 +33,7 @@ from protocol.oracle.batch_proposal import (
     propose_batch,
 )
 from protocol.oracle.config import OracleConfig
+from protocol.oracle.epochs import Epochs
 from protocol.oracle.evidence import Evidence
 from protocol.oracle.layout import ZERO32
 from protocol.oracle.price import OraclePrice
@@ -51,7 +52,8 @@ Looks = Mapping[bytes, tuple[OraclePrice, bytes]]
 class BatchOracleNode:
     """One oracle on several feeds. ``sign`` maps a 32-byte message to its BIP340 signature and is
     called only after ``guard.record`` has returned. ``last`` is the newest certificate on its disk,
-    ``earlier`` those with the newest reports of feeds that are not in it."""
+    ``earlier`` those with the newest reports of feeds that are not in it; ``epochs`` lead to
+    ``config``: earlier ones have certified what it links to."""
 
     observation: ClassVar = SignedObservationBatch
     proposal: ClassVar = BatchProposal
@@ -66,6 +68,7 @@ class BatchOracleNode:
         guard: Guard,
         last: BatchCertificate | None = None,
         earlier: Sequence[BatchCertificate] = (),
+        epochs: Epochs | None = None,
     ) -> None:
         """ConfigError for a feed that is listed twice; GuardError if this key has signed reports of
         single feeds under this configuration."""
@@ -74,7 +77,7 @@ class BatchOracleNode:
         self.feeds = tuple(columns)
         self.index = index
         self.inbox = BatchInbox(config, columns)
-        self.chain = BatchChain(config, columns, last, earlier)
+        self.chain = BatchChain(config, columns, last, earlier, epochs)
         self._sign = sign
         self._guard = guard
         require_mode(guard, config, rpt.MAGIC, self.feeds)
@@ -228,10 +231,11 @@ class BatchAggregatorNode(
         last: BatchCertificate | None = None,
         wait_ms: int = 50,
         earlier: Sequence[BatchCertificate] = (),
+        epochs: Epochs | None = None,
     ) -> None:
-        """``last`` and ``earlier`` as of ``BatchOracleNode``."""
+        """``last``, ``earlier`` and ``epochs`` as of ``BatchOracleNode``."""
         columns = _columns(feeds)
-        chain = BatchChain(config, columns, last, earlier)
+        chain = BatchChain(config, columns, last, earlier, epochs)
         super().__init__(config, BatchInbox(config, columns), chain, wait_ms)
         self.feeds = tuple(columns)
         self._promises = Promises()

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from protocol.errors import ProtocolError, SignatureError
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
+from protocol.oracle.epochs import Epochs
 from protocol.oracle.evidence import Evidence
 from protocol.oracle.inbox import AnyInbox
 from protocol.oracle.layout import ZERO32
@@ -42,9 +43,11 @@ class AnyChain(ABC, Generic[C]):
     recent: ClassVar[int] = 256
     """So many certified rounds are remembered: a conflicting certificate of one convicts."""
 
-    def __init__(self, config: OracleConfig, last: C | None) -> None:
-        """QuorumError or SignatureError if ``last`` is no certificate of this chain."""
+    def __init__(self, config: OracleConfig, last: C | None, epochs: Epochs | None) -> None:
+        """``epochs`` are those that the chain has gone through, ``config`` alone if None.
+        QuorumError or SignatureError if ``last`` is no certificate of this chain."""
         self.config = config
+        self.epochs = epochs or Epochs(config)
         self.last = last
         self._recent: dict[int, C] = {}
         if last is not None:
@@ -56,8 +59,9 @@ class AnyChain(ABC, Generic[C]):
         """QuorumError or SignatureError if it is no certificate of this chain."""
 
     @abstractmethod
-    def rank(self, certificate: C) -> tuple[int, int, int]:
-        """The round first; of one round the preferred certificate is the greatest."""
+    def rank(self, certificate: C) -> tuple[int, ...]:
+        """The round first, then the epoch that settles it; of one round the preferred certificate
+        is the greatest."""
 
     @abstractmethod
     def distance_ppm(self, certificate: C, signed: Any) -> int:
@@ -119,11 +123,14 @@ class AnyChain(ABC, Generic[C]):
             self.last = certificate
 
     def _convict(self, held: C, certificate: C, inbox: AnyInbox[Any]) -> Refusal | None:
+        if held.report.config_digest != certificate.report.config_digest:
+            return None  # two epochs may certify the round of a rotation
+        config = self.epochs.of(held.report.config_digest)
         mine, theirs = dict(held.signatures), dict(certificate.signatures)
         refusal = None
         for oracle in sorted(mine.keys() & theirs.keys()):
             proof = Evidence(
-                self.config.oracles[oracle],
+                config.oracles[oracle],
                 held.report.encode(),
                 mine[oracle],
                 certificate.report.encode(),
@@ -138,17 +145,23 @@ class AnyChain(ABC, Generic[C]):
 class Chain(AnyChain[Certificate]):
     """The chain of one feed: FULL before DEGRADED, then the smaller hash."""
 
-    def __init__(self, config: OracleConfig, feed_id: bytes, last: Certificate | None) -> None:
+    def __init__(
+        self,
+        config: OracleConfig,
+        feed_id: bytes,
+        last: Certificate | None,
+        epochs: Epochs | None = None,
+    ) -> None:
         self.feed_id = feed_id
-        super().__init__(config, last)
+        super().__init__(config, last, epochs)
 
     def check(self, certificate: Certificate) -> None:
         """QuorumError or SignatureError if it is no certificate of this feed."""
-        certificate.check(self.config, self.feed_id)
+        certificate.check(self.epochs.of_price(certificate), self.feed_id)
 
-    def rank(self, certificate: Certificate) -> tuple[int, int, int]:
-        report = certificate.report
-        return report.round, report.grade is Grade.FULL, -int.from_bytes(report.hash)
+    def rank(self, certificate: Certificate) -> tuple[int, ...]:
+        report, settles = certificate.report, self.epochs.settles(certificate)
+        return report.round, settles, report.grade is Grade.FULL, -int.from_bytes(report.hash)
 
     def distance_ppm(self, certificate: Certificate, signed: SignedObservation) -> int:
         return distance_ppm(certificate.report.price_e8, signed.observation.price_e8)

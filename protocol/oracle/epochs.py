@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from protocol.errors import GuardError, QuorumError, SignatureError
 from protocol.oracle import rotation as rot
@@ -12,7 +12,9 @@ from protocol.oracle.certificate import Certificate
 from protocol.oracle.config import OracleConfig
 from protocol.oracle.expiry import ExpiryCertificate
 from protocol.oracle.rotation import Rotation, RotationCertificate
-from protocol.oracle.round import Guard
+
+if TYPE_CHECKING:  # it imports what imports this
+    from protocol.oracle.round import Guard
 
 PriceCertificate = Certificate | FeedCertificate | BatchCertificate
 
@@ -95,11 +97,19 @@ class Epochs:
             )
         return config
 
+    def counts(self, digest: bytes, round_id: int) -> bool:
+        """Whether ``certifier`` knows a configuration for it. A node that learns of a rotation
+        after its round holds some that do not count."""
+        return any(config.digest == digest for config in self.may_certify(round_id))
+
+    def of_price(self, certificate: PriceCertificate) -> OracleConfig:
+        """The configuration to check a price certificate with; errors as ``certifier``."""
+        return self.certifier(certificate.report.config_digest, certificate.report.round)
+
     def check(self, certificate: PriceCertificate) -> OracleConfig:
         """The configuration under which this is a valid certificate of its round, of whatever feed.
         QuorumError or SignatureError say what is wrong."""
-        report = certificate.report
-        config = self.certifier(report.config_digest, report.round)
+        config = self.of_price(certificate)
         certificate.check(config)
         return config
 
@@ -124,7 +134,7 @@ def sign_rotation(
     rotation: Rotation,
     public: bytes,
     sign: Callable[[bytes], bytes],
-    guard: Guard,
+    guard: "Guard",
     now_ms: int,
 ) -> tuple[int, bytes]:
     """The index and signature of the oracle with the x-only key ``public``, for the certificate.

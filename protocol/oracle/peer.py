@@ -185,12 +185,14 @@ class Peer(ABC):
     def _fill_gap(self, sender: int, answer: HistoryAnswer, now_ms: int) -> list[Effect]:
         if not self._catch_up.is_asked(sender):
             return self._refuse(Reason.FLOOD, f"{sender} answers what nobody asked")
-        found = []
+        found, epochs = [], self.node.chain.epochs
         for encoded in answer.certificates[:HISTORY_LIMIT]:
             try:
                 certificate = self.node.certificate.decode(encoded)
                 if not self._catch_up.fits(certificate):
                     break
+                if not epochs.counts(certificate.report.config_digest, certificate.round):
+                    continue  # stored before a rotation was known
                 self.node.chain.check(certificate)
             except ProtocolError as error:
                 self._refuse(Reason.SIGNATURE, str(error))

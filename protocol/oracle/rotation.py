@@ -1,8 +1,10 @@
 """The step from one configuration to the next (``ROT1``): new keys, members or limits.
 
-    ROT   "ROT1" | old config_digest 32 | round u64 | new CONFIG
+    ROT   "ROT1" | old config_digest 32 | roster 32 | round u64 | new CONFIG
           msg = tagged("btcfi/keys/rotation/v1", ROT)
     certificate  ROT | q x (oracle index u8 | signature 64), signed by the old configuration
+
+``roster`` is ``roster.roster_digest`` of the new network: names, identity keys, feeds, schedule.
 
 From ``round`` on the new configuration settles; in ``round`` itself the old one may still certify.
 """
@@ -19,19 +21,22 @@ from protocol.oracle.signatures import Signatures
 
 MAGIC: Final = b"ROT1"
 TAG: Final = "btcfi/keys/rotation/v1"
-_HEAD: Final = len(MAGIC) + 32 + 8
+_HEAD: Final = len(MAGIC) + 32 + 32 + 8
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """``old_digest`` hands over to ``new`` in ``round``. EncodingError on a field out of range."""
+    """``old_digest`` hands over to ``new``, with this ``roster``, in ``round``. EncodingError on a
+    field out of range."""
 
     old_digest: bytes
+    roster: bytes
     round: int
     new: OracleConfig
 
     def __post_init__(self) -> None:
         require_bytes("rotation old config digest", self.old_digest, 32)
+        require_bytes("rotation roster", self.roster, 32)
         require_uint("rotation round", self.round, 64)
 
     @property
@@ -41,7 +46,8 @@ class Rotation:
 
     def encode(self) -> bytes:
         """The ``ROT1`` bytes."""
-        return MAGIC + self.old_digest + self.round.to_bytes(8) + self.new.encode()
+        head = MAGIC + self.old_digest + self.roster + self.round.to_bytes(8)
+        return head + self.new.encode()
 
     @staticmethod
     def size_of(data: bytes) -> int:
@@ -55,8 +61,8 @@ class Rotation:
     def decode(cls, data: bytes) -> Self:
         """The rotation of exactly these bytes; EncodingError names the field that is wrong."""
         require_bytes("rotation", data, cls.size_of(data))
-        old_digest, round_id = data[len(MAGIC) : _HEAD - 8], int.from_bytes(data[_HEAD - 8 : _HEAD])
-        return cls(old_digest, round_id, OracleConfig.decode(data[_HEAD:]))
+        round_id = int.from_bytes(data[_HEAD - 8 : _HEAD])
+        return cls(data[4:36], data[36:68], round_id, OracleConfig.decode(data[_HEAD:]))
 
     def require_successor(self, old: OracleConfig) -> None:
         """QuorumError unless the new configuration may follow ``old``: the next epoch of the same

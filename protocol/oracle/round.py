@@ -22,6 +22,7 @@ from protocol.oracle.ballot import Ballot, P
 from protocol.oracle.certificate import Certificate
 from protocol.oracle.chain import AnyChain, C, Chain
 from protocol.oracle.config import OracleConfig
+from protocol.oracle.epochs import Epochs
 from protocol.oracle.evidence import Evidence
 from protocol.oracle.inbox import AnyInbox, Inbox, S, forget, oldest_round
 from protocol.oracle.layout import ZERO32
@@ -81,7 +82,8 @@ def require_mode(guard: Guard, config: OracleConfig, kind: bytes, lanes: Sequenc
 
 class OracleNode:
     """One oracle on one feed. ``sign`` maps a 32-byte message to its BIP340 signature and is called
-    only after ``guard.record`` has returned. ``last`` is the newest certificate on its disk."""
+    only after ``guard.record`` has returned. ``last`` is the newest certificate on its disk,
+    ``epochs`` lead to ``config``: earlier ones have certified what it links to."""
 
     observation: ClassVar = SignedObservation
     proposal: ClassVar = Proposal
@@ -95,13 +97,14 @@ class OracleNode:
         sign: Callable[[bytes], bytes],
         guard: Guard,
         last: Certificate | None = None,
+        epochs: Epochs | None = None,
     ) -> None:
         self.config = config
         self.feed_id = feed_id
         self.feeds = (feed_id,)
         self.index = index
         self.inbox = Inbox(config, feed_id)
-        self.chain = Chain(config, feed_id, last)
+        self.chain = Chain(config, feed_id, last, epochs)
         self._sign = sign
         self._guard = guard
         self._jump: Report | None = None
@@ -350,8 +353,10 @@ class AggregatorNode(AnyAggregator[SignedObservation, Proposal, Certificate, Bal
         feed_id: bytes,
         last: Certificate | None = None,
         wait_ms: int = 50,
+        epochs: Epochs | None = None,
     ) -> None:
-        super().__init__(config, Inbox(config, feed_id), Chain(config, feed_id, last), wait_ms)
+        chain = Chain(config, feed_id, last, epochs)
+        super().__init__(config, Inbox(config, feed_id), chain, wait_ms)
         self.feed_id = feed_id
         self.feeds = (feed_id,)
 

@@ -9,7 +9,21 @@ handshake   how two operators prove their identity keys to each other
 Bytes from outside raise EncodingError or SignatureError, never anything else.
 """
 
-from protocol.wire.frame import Frame, Notice, seal, unseal
-from protocol.wire.messages import decode, encode
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Frame", "Notice", "decode", "encode", "seal", "unseal"]
+from protocol.wire.frame import Frame, Notice, digest, seal, unseal
+
+if TYPE_CHECKING:
+    from protocol.wire.messages import decode, encode
+
+__all__ = ["Frame", "Notice", "decode", "digest", "encode", "seal", "unseal"]
+
+
+def __getattr__(name: str) -> Any:
+    # The messages take all of the settlement along; a signer reads no more than their envelopes.
+    if name not in ("decode", "encode"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from protocol.wire import messages
+
+    globals()[name] = getattr(messages, name)
+    return globals()[name]

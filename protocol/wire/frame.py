@@ -76,12 +76,24 @@ _FRAME: Final = Record(
 _NOTICE: Final = Record(Notice, version=_VERSION, kind=_KIND, body=_BODY)
 
 
+def read(envelope: bytes) -> Frame:
+    """The frame of an envelope; EncodingError for what is malformed."""
+    _require_size(len(envelope) + SIGNATURE)
+    frame: Frame = _read(_FRAME, envelope)
+    return frame
+
+
+def digest(envelope: bytes) -> bytes:
+    """The 32 bytes that the sender's identity key signs."""
+    return tagged_hash(TAG, envelope)
+
+
 def seal(frame: Frame, sign: Callable[[bytes], bytes]) -> bytes:
-    """The bytes of a frame; ``sign`` maps 32 bytes to their BIP340 signature. EncodingError if
-    they would be more than MAX_SIZE."""
+    """The bytes of a frame; ``sign`` maps its envelope to the BIP340 signature of its ``digest``.
+    EncodingError if they would be more than MAX_SIZE."""
     envelope = _FRAME.encode(frame)
     _require_size(len(envelope) + SIGNATURE)
-    return envelope + sign(tagged_hash(TAG, envelope))
+    return envelope + sign(envelope)
 
 
 def unseal(data: bytes, public: bytes) -> Frame:
@@ -89,18 +101,16 @@ def unseal(data: bytes, public: bytes) -> Frame:
     and only then EncodingError for what is malformed."""
     _require_size(len(data))
     envelope, signature = data[:-SIGNATURE], data[-SIGNATURE:]
-    if not keys.verify(public, tagged_hash(TAG, envelope), signature):
+    if not keys.verify(public, digest(envelope), signature):
         raise SignatureError("the frame is not signed by this peer's identity key")
-    frame: Frame = _read(_FRAME, envelope)
-    return frame
+    return read(envelope)
 
 
 def peek(data: bytes) -> Frame:
     """What a frame claims, without its signature: to find the key of a peer that is not known yet.
     EncodingError for what is malformed."""
     _require_size(len(data))
-    frame: Frame = _read(_FRAME, data[:-SIGNATURE])
-    return frame
+    return read(data[:-SIGNATURE])
 
 
 def require_successor(frame: Frame, last: Frame) -> None:

@@ -60,7 +60,7 @@ def read_hello(
     if claimed.config != config:
         raise EncodingError(
             f"configuration {claimed.config.hex()[:16]} here is {config.hex()[:16]}: another"
-            " network or epoch, load the same configuration"
+            " network or epoch, load the same configuration and rotations"
         )
     public = identity(claimed.sender)
     if public is None:

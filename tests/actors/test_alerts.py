@@ -13,9 +13,12 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from actors.cluster_meters import ClusterMeters
+from actors.cluster_state import ActorState, ClusterState, RoleState
 from actors.gateway.meters import ApiMeters
 from actors.meters import Meters
 from actors.operator import load_operator
+from actors.supervision import Phase, Watched, role_state
 from protocol.options.book import Stage
 from protocol.oracle.messages import AGGREGATOR
 from tests.actors.test_metrics import parse
@@ -61,6 +64,14 @@ class World:
     api_status: int = 200
     api_s: float = 0.001
     stage: Stage = Stage.OPEN
+    signer: int = 1
+    epoch_s: float | None = None
+    ready: bool = True
+    tls_s: float = 8e6
+    cluster_fault: str = ""
+    phases: tuple[Phase, ...] = (Phase.RUNNING, Phase.RUNNING)
+    stand_in: bool = True
+    restarts: int = 0
 
 
 FAULTS = {
@@ -84,11 +95,23 @@ FAULTS = {
     "ApiSlow": ({"api_s": 0.4}, set()),
     "ContractDisputed": ({"stage": Stage.DISPUTED}, set()),
     "ContractFailed": ({"stage": Stage.FAILED}, set()),
+    "SignerGone": ({"signer": 0}, set()),
+    "EpochPending": ({"epoch_s": 1800.0}, set()),
+    "EpochNotReady": ({"epoch_s": 90_000.0, "ready": False}, set()),
+    "EpochOverdue": ({"epoch_s": -60.0}, {"EpochPending"}),
+    "TlsCertificateEnds": ({"tls_s": 86_400.0}, set()),
+    "ClusterLost": ({"cluster_fault": "the head does not answer"}, set()),
+    "ActorDown": ({"phases": (Phase.RUNNING, Phase.OUT)}, {"RoleDegraded"}),
+    "ActorRestarts": ({"restarts": 1}, set()),
+    "RoleDegraded": ({"phases": (Phase.OUT, Phase.OUT)}, {"ActorDown"}),
+    "RoleHalted": ({"phases": (Phase.OUT, Phase.OUT), "stand_in": False}, {"ActorDown"}),
+    "RoleFailed": ({"phases": (Phase.FAILED, Phase.FAILED)}, {"ActorDown"}),
 }
 
 
 class Programs:
-    """An oracle and a gateway, as far as their meters go; they show a ``World``."""
+    """An oracle, a gateway and the supervisor of a cluster, as far as their meters go; they show a
+    ``World``."""
 
     def __init__(self):
         self.meters = Meters(NETWORK)
@@ -108,7 +131,8 @@ class Programs:
             book=SimpleNamespace(contracts={1: contract}),
         )
         self.api = ApiMeters(self.market, [ROUTE])
-        self.given_up = self.dropped = 0
+        self.cluster = ClusterMeters({"prover": ACTORS})
+        self.given_up = self.dropped = self.restarts = 0
 
     def show(self, world):
         """The page of half a minute later, as Prometheus keeps it."""
@@ -134,11 +158,35 @@ class Programs:
         self.market.indexes["BTC/USD"] = SimpleNamespace(report=SimpleNamespace(time=time))
         self.market.book.contracts[1].stage = world.stage
         self.api.observe(ROUTE, world.api_status, world.api_s)
+        meters.signer_up.set(world.signer)
+        meters.next_epoch(world.epoch_s, ready=world.ready)
+        meters.tls_left.set(world.tls_s)
+        self.restarts += world.restarts
+        self.cluster.show(cluster_state(world, self.restarts))
         page = {("up", frozenset({("job", "oracle-vm"), ("instance", "node")})): float(world.up)}
-        for instance, text in (("node", meters.registry.text()), ("api", self.api.text())):
+        pages = {"node": meters.registry, "api": self.api, "cluster": self.cluster.registry}
+        for instance, text in ((name, shown.text()) for name, shown in pages.items()):
             for (name, labels), value in parse(_watched(text))[0].items():
                 page[name, labels | {("instance", instance)}] = value
         return page
+
+
+ACTORS = ("prover/0", "prover/1")
+
+
+def cluster_state(world, restarts):
+    """As the supervisor judges what it sees of two actors of one role."""
+    seen = [
+        Watched(phase=phase, reason="" if phase is Phase.RUNNING else "its node is gone")
+        for phase in world.phases
+    ]
+    state, reason = role_state(seen, world.stand_in)
+    actors = {
+        name: ActorState(phase=one.phase, restarts=restarts)
+        for name, one in zip(ACTORS, seen, strict=True)
+    }
+    role = RoleState(state, reason, actors)
+    return ClusterState(state, world.cluster_fault, 1, 9100, 0, {"prover": role})
 
 
 WATCHED = {selector.name for alert in ALERTS.values() for selector in alert.expression.selectors}
@@ -202,7 +250,9 @@ def exported():
     programs = Programs()
     programs.show(World())
     names = {"up"}
-    for text in (programs.meters.registry.text(), programs.api.text()):
+    programs.meters.next_epoch(1.0, ready=True)
+    for shown in (programs.meters.registry, programs.api, programs.cluster.registry):
+        text = shown.text()
         samples, types = parse(text)
         names |= {name for name, _ in samples} | types.keys()
     return names

@@ -91,7 +91,7 @@ BROKEN = {
     "other port": ("$RAY_HEAD_IP:6379", "$RAY_HEAD_IP:6389", f"{WORKER}[1]", "$RAY_HEAD_IP:6379"),
     "no head": ("ray start --head ", "ray start ", f"{HEAD}[1]", "write --head"),
     "no autoscaling": ("--autoscaling-config", "--autoscale", f"{HEAD}[1]", "--autoscaling-config"),
-    "missing role": ('"party": 1', '"oracle": 2', HEAD, "no node offers the role party"),
+    "missing role": ('"coordinator": 1', '"oracle": 2', HEAD, "no node offers the role coord"),
     "unknown role": ('{"prover"', '{"provers"', f"{WORKER}[1]", "provers is none of"),
     "no resource": ('{"prover": 1}', '{"prover": 0}', f"{WORKER}[1]", "JSON of roles"),
     "no JSON": ("'{\"prover\": 1}'", '{"prover": 1}', f"{WORKER}[1]", "JSON of roles"),
@@ -232,3 +232,13 @@ def test_the_command(tmp_path):
             "problem": "3: write 2, as many as worker_ips",
         }
     ]
+
+
+def test_the_file_of_cluster_run_asks_for_what_nodes_offer(tmp_path):
+    run, example = CliRunner(), ROOT / "docs/operators/config/cluster.toml"
+    fine = run.invoke(cluster, ["check", str(OURS), str(example)])
+    assert fine.exit_code == 0
+    assert "cluster.toml: valid, aggregator, coordinator, oracle, prover" in fine.output
+    poor = run.invoke(cluster, ["check", str(THREE[1]), str(example)])
+    assert poor.exit_code == 1
+    assert "[roles] aggregator: no node offers it" in poor.output

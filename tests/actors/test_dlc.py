@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 
@@ -11,11 +12,20 @@ import typer
 from typer.testing import CliRunner
 
 from actors import dlc_commands
-from actors.dlc_store import DlcStore, announcement_file, attestation_file
+from actors.dlc_store import (
+    LEDGER,
+    DlcStore,
+    announcement_file,
+    attestation_file,
+    mark_restored,
+)
+from actors.epochs import load_rotation
 from actors.gateway import dlc as routes
+from actors.history import History
 from actors.key_commands import init
 from actors.keyfile import load_key, load_seed
 from actors.network import load_network
+from actors.operator import load_operator
 from actors.verify_command import judge, verify
 from protocol.crypto.keys import SecretKey
 from protocol.errors import ConfigError, EncodingError, GuardError, QuorumError
@@ -32,6 +42,7 @@ from tests.actors.gateway.test_prices import problem
 from tests.builders.market import gateway_on
 from tests.builders.oracles import AUX, PRICE, ROUND, certify
 from tests.builders.oracles import CONFIG as FOREIGN
+from tests.builders.rotations import drafted, installed, next_network
 
 KEY = SecretKey(sha256(b"dlc key").digest())
 SEED = sha256(b"dlc seed").digest()
@@ -182,6 +193,40 @@ def test_one_of_fifty_that_attest_at_once_wins(tmp_path, store):
 # The commands
 
 
+def test_a_restored_ledger_leaves_events_of_before_alone(tmp_path, store):
+    """What the lost part attested is not known any more; a second outcome gives the key away."""
+    for name, maturity in (("bound", ROUND), ("due", ROUND + 10), ("later", ROUND + 11)):
+        store.announce(announced(name, maturity=maturity))
+    done = attested(store, 83_744, "bound")
+    store.close()
+    mark_restored(tmp_path / LEDGER)
+    again = DlcStore.open(tmp_path, KEY.public)
+    assert again.is_restored
+    with pytest.raises(GuardError, match="event later: may have been attested before"):
+        attested(again, 83_744, "later")
+    again.resume(ROUND + 10)
+    again.close()
+    again = DlcStore.open(tmp_path, KEY.public)
+    assert not again.is_restored
+    assert attested(again, 83_744, "bound") == done
+    with pytest.raises(GuardError, match="event due: may have been attested before"):
+        attested(again, 83_744, "due")
+    assert attested(again, 83_744, "later").outcomes == DIGITS.outcomes_of(83_744)
+    again.close()
+
+
+def test_a_ledger_that_was_not_in_the_backup_is_made_and_marked(tmp_path):
+    mark_restored(tmp_path / LEDGER)
+    for is_restored in (True, False):
+        store = DlcStore.open(tmp_path, KEY.public)
+        assert store.is_restored == is_restored
+        if is_restored:
+            store.resume(ROUND)
+        store.close()
+    with pytest.raises(GuardError, match="the ledger of another key"):
+        DlcStore.open(tmp_path, SecretKey(SEED).public)
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dlc") / "net"
@@ -198,9 +243,9 @@ def run(*arguments, code=0):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def certified(network, round_id, price=PRICE):
+def certified(network, round_id, price=PRICE, name="network.toml"):
     """A certificate by the network's own keys, in a file."""
-    loaded = load_network(network / "network.toml")
+    loaded = load_network(network / name)
     keys = [load_key(network / f"keys/{name}/oracle.key") for name in loaded.names]
     made = certify(
         replace(
@@ -305,6 +350,44 @@ def test_a_batch_and_an_expiry_attest_too(network):
     assert (row["event_id"], row["value"]) == (f"btcusd-{later + 9}", late.price_e8 // 10**8)
 
 
+def test_an_event_is_attested_from_a_certificate_of_the_epoch_of_its_round(tmp_path):
+    net, begins = tmp_path / "net", int(time.time()) + 600
+    init(net, 3, ["BTC/USD"], 7000, None, "live")
+    following = next_network(net, quorum=2, faults=0)
+    draft = drafted(net, following, begins)
+    message = load_rotation(draft).rotation.hash
+    signatures = net / "signatures"
+    signatures.write_text(
+        "".join(
+            f'{name} = "{load_key(net / f"keys/{name}/oracle.key").sign(message, AUX).hex()}"\n'
+            for name in load_network(net / "network.toml").names[:2]
+        )
+    )
+    installed(net, draft, [signatures])
+    config = net / "alpha.toml"
+    for maturity in (begins - 1, begins + 1):
+        run("announce", "--config", config, "--maturity", maturity)
+    (row,) = run("attest", "--config", config, certified(net, begins - 1))
+    assert row["event_id"] == f"btcusd-{begins - 1}"
+    with pytest.raises(QuorumError, match="is certified by epoch 2 only"):
+        run("attest", "--config", config, certified(net, begins + 1))
+    (row,) = run("attest", "--config", config, certified(net, begins + 1, name=following.name))
+    assert row["event_id"] == f"btcusd-{begins + 1}"
+
+
+def test_a_restored_ledger_resumes_behind_the_newest_certified_report(network):
+    """The clock of this machine may be behind: the history knows better."""
+    operator = load_operator(network / "bravo.toml")
+    later = int(time.time()) + 3600
+    run("announce", "--config", network / "bravo.toml", "--maturity", later)
+    file = certified(network, later)
+    with closing(History.open(operator.folder / "history.sqlite", operator.network.config)) as db:
+        db.append(bytes.fromhex(file.read_text()))
+    mark_restored(operator.folder / "dlc" / LEDGER)
+    with pytest.raises(GuardError, match="may have been attested before"):
+        run("attest", "--config", network / "bravo.toml", file)
+
+
 def test_all_oracles_attest_the_same_digits(network):
     later = int(time.time()) + 86_400
     found = []
@@ -349,7 +432,7 @@ def test_what_cannot_be_attested(network, tmp_path):
     report = replace(Certificate.decode(bytes.fromhex(TEMPLATE)).report, round=later)
     feed_id = load_network(network / "network.toml").feeds[0].feed_id
     foreign.write_text(certify(replace(report, feed_id=feed_id)).encode().hex())
-    with pytest.raises(QuorumError, match="another configuration"):
+    with pytest.raises(QuorumError, match="is unknown: another network"):
         run("attest", "--config", config, foreign)
     assert load_network(network / "network.toml").config != FOREIGN
     with pytest.raises(ConfigError, match="role is aggregator"):

@@ -22,7 +22,7 @@ from protocol.oracle.evidence import of_certificates
 from protocol.oracle.expiry import ExpirySlot, Rule, expiry_of
 from protocol.oracle.report import Grade
 from tests.builders.batches import FEEDS, BatchNetwork, flat
-from tests.builders.epochs import NEW_KEYS, NEW_ROUND, NEXT, certificate
+from tests.builders.epochs import EPOCHS, NEW_KEYS, NEW_ROUND, NEXT, certificate
 from tests.builders.histories import FEED, alter, chain, store
 from tests.builders.oracles import CONFIG, FEED_ID, PRICE, ROUND, T0, certify
 
@@ -248,6 +248,41 @@ def test_a_history_verifies_by_itself_across_epochs(path: Path) -> None:
     with closing(History.open(path)) as history:
         assert set(history.configs) == {CONFIG.digest, NEXT.digest}
         assert history.last() == new
+
+
+def test_what_an_epoch_certified_after_its_end_is_passed_over(path: Path) -> None:
+    """A node that did not know of the rotation has it; nothing is read from it any more."""
+    late = [certificate(round_id=NEW_ROUND, previous=TEN[-1].hash)]
+    for n in range(1, 4):
+        late.append(certificate(round_id=NEW_ROUND + n, previous=late[-1].hash, price=PRICE // n))
+    new = certificate(NEXT, NEW_ROUND + 5, late[0].hash, keys=NEW_KEYS, signers=(0, 2))
+    store(path, [*TEN, *late], CONFIG, NEXT)
+    with closing(History.open(path)) as history:
+        assert history.last() == late[-1]
+        history.follow(EPOCHS)
+        assert history.last() == late[0], "of the round of the rotation the old one's counts, too"
+        assert history.head(FEED_ID) == history.by_round(FEED_ID, NEW_ROUND)
+        assert history.by_round(FEED_ID, NEW_ROUND + 1) is None
+        slot = ExpirySlot(
+            config_digest=CONFIG.digest,
+            feed_id=FEED_ID,
+            start_round=NEW_ROUND - 1,
+            target_round=NEW_ROUND + 1,
+        )
+        assert history.reports(slot)[-1] == late[0].report
+        history.append(new.encode())
+        assert history.last() == new
+        assert [r.round for r in history.reports(slot)[-2:]] == [NEW_ROUND, new.round]
+        assert history.at_time(FEED_ID, new.time - 1) == history.by_round(FEED_ID, NEW_ROUND)
+        assert history.after(NEW_ROUND - 1) == (late[0].encode(), new.encode())
+        assert list(history.newest_first())[:2] == [new, late[0]]
+        findings = check_history(history, EPOCHS)
+        assert (findings.faults, findings.certificates) == ((), 15)
+        assert findings.late == tuple(NEW_ROUND + n for n in (1, 2, 3))
+        early = certificate(NEXT, NEW_ROUND - 1, keys=NEW_KEYS, signers=(0, 2))
+        history.append(early.encode())
+        (fault,) = check_history(history, EPOCHS).faults
+        assert "is certified by epoch 1 only" in fault
 
 
 def test_what_cannot_be_stored_is_refused(history: History) -> None:

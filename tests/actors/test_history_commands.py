@@ -125,6 +125,7 @@ def test_verify_says_valid_or_what_was_altered(db: Path) -> None:
         "faults": [],
         "gaps": [],
         "conflicts": [],
+        "late": [],
         "configs": {"1": CONFIG.digest.hex()},
     }
     alter(db, "DELETE FROM certificate WHERE id = 4")

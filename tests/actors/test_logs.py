@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from enum import IntEnum, StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actors.keyfile import create_key
-from actors.logs import JsonLines, event, open_log
+from actors.logs import JsonLines, command_of, event, open_log
 from actors.metrics import Registry
 from actors.transport import Transport
 from actors.transport_link import Identity
@@ -59,8 +61,10 @@ def test_a_line(log):
     )
     (line,) = lines()
     assert line.pop("time").startswith("20")
+    assert line.pop("program")  # the folder of the file
     assert line == {
         "level": "INFO",
+        "operator": "",
         "logger": "actors.test",
         "event": "certified",
         "round": 1790359200,
@@ -158,6 +162,39 @@ def test_stderr(capsys):
     root.removeHandler(handler)
     root.setLevel(level)
     assert json.loads(capsys.readouterr().err)["event"] == "hello"
+
+
+def test_who_writes(tmp_path, monkeypatch, capsys):
+    for arguments, program in (
+        (["/usr/bin/oracle-vm", "oracle", "run"], "oracle"),
+        (["/x/actors/cli.py", "api", "run"], "api"),
+        (["/x/actors/local/keeper.py", "folder"], "keeper"),
+    ):
+        assert command_of(arguments) == program
+    monkeypatch.setattr(sys, "argv", ["oracle-vm", "oracle", "run"])
+    for named, operator in (("", "alpha"), ("bravo", "bravo")):
+        monkeypatch.setenv("ORACLE_VM_OPERATOR", named)
+        root = logging.getLogger()
+        level, handler = root.level, open_log(operator="alpha")
+        event(logging.getLogger("actors.test"), "hello")
+        root.removeHandler(handler)
+        root.setLevel(level)
+        line = json.loads(capsys.readouterr().err)
+        assert (line["program"], line["operator"]) == ("oracle", operator)
+
+
+def test_what_nobody_has_caught_is_a_line_too():
+    code = (
+        "from actors.logs import open_log; open_log(); import warnings; warnings.warn('old'); 1 / 0"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    warned, died = map(json.loads, run.stderr.splitlines())
+    assert (warned["level"], "old" in warned["event"]) == ("WARNING", True)
+    assert (died["event"], died["errors"]) == (
+        "uncaught",
+        ["ZeroDivisionError: division by zero"],
+    )
+    assert run.returncode == 1
 
 
 def test_no_such_folder(tmp_path):

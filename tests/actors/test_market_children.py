@@ -5,9 +5,9 @@ import sys
 import time
 
 from actors.files import is_held
-from actors.local.restarts import BUDGET
 from actors.market_children import PartyChildren, end_party
 from actors.party_folder import JOURNAL
+from actors.restarts import BUDGET
 from protocol.settlement.terms import Role
 
 

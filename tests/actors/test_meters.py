@@ -12,11 +12,14 @@ from actors.feeds.events import Kind
 from actors.feeds.events import Reason as FeedReason
 from actors.feeds.health import Health, Poll
 from actors.feeds.simulated.exchanges import SimulatedExchanges
+from actors.keyfile import load_key
 from actors.meters import Meters
 from actors.network import load_network
 from actors.network_files import NAMES, Layout, write_network
 from actors.node import EVENTS_LIMIT
 from actors.transport_link import Traffic
+from actors.transport_options import Tls
+from actors.transport_tls import create_certificate
 from protocol.errors import PriceError
 from protocol.oracle.exercise import ExerciseNotice
 from protocol.oracle.messages import AGGREGATOR as AGGREGATOR_ADDRESS
@@ -27,7 +30,8 @@ from tests.builders.messages import EVIDENCE
 from tests.builders.network import leaks, movable, secrets_in
 from tests.builders.operators import DEADLINE_S, until
 from tests.builders.oracles import T0, observed
-from tests.builders.running import AGGREGATOR, MovedClock, Programs
+from tests.builders.rotations import next_network, rotated
+from tests.builders.running import AGGREGATOR, ORACLES, MovedClock, Programs
 
 VENUES = ("binance", "coinbase", "kraken")
 
@@ -149,7 +153,7 @@ async def test_two_observations_of_one_round_count_as_evidence_everywhere(net):
 
 def _evidence(net, config):
     """What convicts charlie."""
-    key = net["charlie"].keys["oracle"]
+    key = load_key(net.folder / "keys" / "charlie" / "oracle.key")
     first, second = (
         replace(observed(2, config=config).observation, price_e8=price) for price in (1, 2)
     )
@@ -269,6 +273,32 @@ async def test_a_silent_venue_is_asked_over_rest(net, exchanges):
             page("venue_rejects_total", venue="binance", reason=reason) for reason in FeedReason
         ),
     )
+
+
+async def test_the_next_epoch_and_who_lacks_a_key_of_it(net):
+    await net.certified(1)
+    config = net["alpha"].operator.network.config
+    far = config.round_at(net.clock.now_ms()) + 10_000
+    following = next_network(net.folder, renewed="charlie")
+    await asyncio.to_thread(rotated, net.folder, following, far, ORACLES[:2])
+    for name, ready in (("alpha", 1), (AGGREGATOR, 1), ("charlie", 0)):
+        page = await shows(net, name, lambda page: page("epoch_begins_seconds") is not None)
+        assert 0 < page("epoch_begins_seconds") <= 10_000 * config.interval_ms / 1000
+        assert page("epoch_overdue_seconds") == 0
+        assert page("epoch_ready") == ready, "the signer of charlie was started without its new key"
+
+
+async def test_a_tls_certificate_that_ends(net, tmp_path):
+    await net.certified(1)
+    program = net["alpha"]
+    assert (await look(net, "alpha"))("tls_certificate_seconds") is None
+    made = create_certificate(tmp_path, "127.0.0.1")
+    tls = Tls(cert=tmp_path / "tls.pem", key=tmp_path / "tls-key.pem")
+    program.operator = replace(program.operator, tls=tls)
+    left_s = (await look(net, "alpha"))("tls_certificate_seconds")
+    assert 0 <= made.expires_s - time.time() - left_s + 60 <= 120
+    tls.cert.unlink()
+    assert (await look(net, "alpha"))("tls_certificate_seconds") == 0
 
 
 # Those figures that no quick fault can move on its own.

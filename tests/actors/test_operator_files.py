@@ -10,23 +10,27 @@ import pytest
 import yaml
 
 from actors.cluster_check import PORTS, ROLES, nodes_of
+from actors.cluster_config import load_cluster_config
 from actors.cluster_file import load_cluster
 from actors.cluster_start import commands_in
 from actors.coordinator_config import load_coordinator
 from actors.market_config import load_market
 from actors.operator import load_operator
 from actors.prover_config import load_prover
+from actors.signer_config import load_signer
 from actors.watchtower_config import load_watchtower
 from tests.builders.command_line import parsed
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs/operators"
 UNITS = {path.stem: path for path in sorted((FOLDER / "systemd").glob("*.service"))}
-PROGRAMS = {name: path for name, path in UNITS.items() if "-ray-" not in name}
+CLUSTER = "oracle-vm-cluster"
 RAY = {name: path for name, path in UNITS.items() if "-ray-" in name}
+PROGRAMS = {name: path for name, path in UNITS.items() if name not in {CLUSTER, *RAY}}
 COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 LOADERS = {
     "oracle": load_operator,
+    "signer": load_signer,
     "aggregator": load_operator,
     "coordinator": load_coordinator,
     "prover": load_prover,
@@ -75,6 +79,16 @@ def test_units_start_programs_with_files_that_parse(name):
     assert (service["UMask"], service["Restart"]) == ("0077", "always")
 
 
+def test_a_signer_reaches_nobody_and_has_what_the_oracle_has():
+    service = unit(PROGRAMS["oracle-vm-signer"])["Service"]
+    assert service["PrivateNetwork"] == "yes"
+    assert service["RestrictAddressFamilies"] == "AF_UNIX"
+    assert COMPOSE["services"]["signer"]["network_mode"] == "none"
+    signer = load_signer(FOLDER / "config/signer.toml")
+    oracle = load_operator(FOLDER / "config/oracle.toml")
+    assert (signer.keys, signer.folder) == (oracle.keys, oracle.folder)
+
+
 @pytest.mark.parametrize("name", UNITS)
 def test_units_name_units_that_exist(name):
     after = unit(UNITS[name])["Unit"]["After"].split()
@@ -102,6 +116,24 @@ def test_ray_units_start_what_the_cluster_file_starts():
         assert len(ports) == len(PORTS) - (0 if "head" in name else 1)
         offered |= set(re.findall(r'"(\w+)"', start.options["resources"]))
     assert offered == set(ROLES)
+
+
+def test_the_cluster_unit_runs_what_the_ray_units_offer():
+    service = unit(UNITS[CLUSTER])["Service"]
+    program, *words = shlex.split(service["ExecStart"])
+    names, parameters = parsed(words)
+    assert (program, names) == ("/opt/oracle-vm/.venv/bin/oracle-vm", ("cluster", "run"))
+    file = Path(parameters["file"])
+    assert file.parent == INSTALLED
+    config = load_cluster_config(FOLDER / "config" / file.name)
+    assert config.roles == set(ROLES)
+    assert config.folder.is_relative_to(service["ReadWritePaths"])
+    for role, path in config.files.items():
+        LOADERS[role](path)
+    tokens = [line for path in RAY.values() for line in path.read_text().splitlines()]
+    assert f"Environment=RAY_AUTH_TOKEN_PATH={INSTALLED / config.token.name}" in tokens
+    head = nodes_of(load_cluster(ROOT / "cluster.yaml"))
+    assert config.address == f"{head.head}:{head.ports['port']}"
 
 
 @pytest.mark.parametrize("name", COMPOSE["services"])

@@ -1,5 +1,8 @@
-"""TLS between operators, and configurations that are refused."""
+"""TLS between operators, pinned keys, and configurations that are refused."""
 
+import asyncio
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,12 +10,14 @@ import trustme
 from websockets.asyncio.client import connect
 
 from actors.transport_options import Tls
+from actors.transport_tls import create_certificate, pin_of, read_certificate
 from protocol import wire
 from protocol.errors import ConfigError
 from protocol.oracle.messages import AGGREGATOR, HistoryAnswer
 from tests.builders.messages import CERTIFICATE, MESSAGES
 from tests.builders.operators import (
     IDENTITIES,
+    ROSTER,
     Operator,
     until,
 )
@@ -117,3 +122,95 @@ async def test_an_address_in_use():
             await other.transport.start()
         with pytest.raises(ConfigError, match="does not listen"):
             assert other.transport.port
+
+
+# Pinned keys
+
+
+@pytest.fixture(scope="module")
+def selfmade(tmp_path_factory):
+    """Two folders with a self-signed certificate each, and the pins of their keys."""
+    folders = [tmp_path_factory.mktemp("selfmade") for _ in range(2)]
+    return {folder: create_certificate(folder, "127.0.0.1").pin for folder in folders}
+
+
+def from_folder(folder):
+    return Tls(cert=folder / "tls.pem", key=folder / "tls-key.pem")
+
+
+def roster(url, pin):
+    """Oracle 0's roster: the aggregator at a URL with a pinned TLS key."""
+    return ROSTER | {AGGREGATOR: replace(ROSTER[AGGREGATOR], url=url, tls_key=pin)}
+
+
+def dialler(url, pin):
+    peers = {address: peer for address, peer in roster(url, pin).items() if address in (0, 255)}
+    return Operator(0, roster=peers)
+
+
+async def test_a_self_signed_certificate_with_its_pin_is_as_good_as_any(selfmade):
+    folder, pin = next(iter(selfmade.items()))
+    async with (
+        Operator(AGGREGATOR, tls=from_folder(folder)) as target,
+        dialler(over_tls(target), pin) as oracle,
+    ):
+        await until(lambda: oracle.transport.connected and target.transport.connected)
+        oracle.transport.send((AGGREGATOR,), MESSAGES[0])
+        await until(lambda: target.inbox == [(0, MESSAGES[0])])
+
+
+async def test_an_authority_does_not_stand_in_for_a_pin(authority, selfmade):
+    """The certificate of a trusted authority, for the right name: it is not the pinned key."""
+    server = Tls(cert=authority / "cert.pem", key=authority / "key.pem")
+    pin = next(iter(selfmade.values()))
+    async with Operator(AGGREGATOR, tls=server) as target:
+        peers = {a: p for a, p in roster(over_tls(target), pin).items() if a in (0, AGGREGATOR)}
+        async with Operator(0, roster=peers, tls=Tls(ca=authority / "ca.pem")) as oracle:
+            await until(lambda: oracle.transport.traffic[AGGREGATOR].fault)
+            fault = oracle.transport.traffic[AGGREGATOR].fault
+            found = read_certificate(authority / "cert.pem").pin.hex()
+            assert f"its TLS key is {found}, not the pinned {pin.hex()}" in fault
+            assert not target.transport.traffic[0].connects
+
+
+async def test_nothing_is_said_to_a_wrong_tls_key(selfmade):
+    """Not even which address is asked for: the connection ends before the first byte."""
+    (wrong, _), (_, pin) = selfmade.items()
+    heard = []
+
+    async def serve(reader, writer):
+        with contextlib.suppress(OSError):  # the other end hangs up
+            while data := await reader.read(1):
+                heard.append(data)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=from_folder(wrong).server())
+    async with server:
+        url = f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with dialler(url, pin) as oracle:
+            await until(lambda: oracle.transport.traffic[AGGREGATOR].fault)
+            assert "not the pinned" in oracle.transport.traffic[AGGREGATOR].fault
+    assert not heard
+
+
+def test_a_listener_whose_key_its_roster_does_not_pin_does_not_start(selfmade):
+    (folder, _), (_, other) = selfmade.items()
+    peers = ROSTER | {AGGREGATOR: replace(ROSTER[AGGREGATOR], tls_key=other)}
+    with pytest.raises(ConfigError, match=f"the roster pins {other.hex()}: bring back"):
+        Operator(AGGREGATOR, roster=peers, tls=from_folder(folder))
+
+
+def test_a_renewed_certificate_of_the_same_key_has_the_same_pin(tmp_path, selfmade):
+    folder, pin = next(iter(selfmade.items()))
+    described = read_certificate(folder / "tls.pem")
+    assert (described.pin, described.names) == (pin, ("127.0.0.1",))
+    assert (folder / "tls-key.pem").stat().st_mode & 0o777 == 0o600
+    der = trustme.CA().cert_pem.bytes()
+    (tmp_path / "ca.pem").write_bytes(der)
+    assert read_certificate(tmp_path / "ca.pem").pin != pin
+    with pytest.raises(ConfigError, match="no certificate"):
+        pin_of(b"no DER")
+    with pytest.raises(ConfigError, match="holds no certificate"):
+        read_certificate(folder / "tls-key.pem")
+    with pytest.raises(ConfigError, match="never overwritten"):
+        create_certificate(folder, "127.0.0.1")

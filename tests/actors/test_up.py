@@ -1,6 +1,7 @@
 """The parts of ``oracle-vm up`` that need no programs: files, processes, restarts, logs, tables."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -10,20 +11,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console
 
 from actors.clock import SystemClock
 from actors.feeds.endpoints import LIVE
 from actors.keyfile import load_keys
-from actors.local import keeper, show, tail
-from actors.local.commands import _moved
+from actors.local import commands, keeper, show, tail
+from actors.local.commands import Wanted, _moved
 from actors.local.files import create
 from actors.local.keeper import last_lines
 from actors.local.moment import DAY_MS, EXPIRY_MS, offset_ms
-from actors.local.place import Place
+from actors.local.place import Place, Site
 from actors.local.process import Process, claim, living
 from actors.local.programs import KEEPER, Program, programs_of
-from actors.local.restarts import BUDGET, FIRST_S, MOST_S, WINDOW_S, Restarts
 from actors.local.state import KeeperState, ProgramState
 from actors.local.status import ENDOWED_HEIGHT, clock_of, look
 from actors.market_config import load_market
@@ -31,13 +32,25 @@ from actors.market_parties import PartyDesk
 from actors.miner import COINBASES, endow
 from actors.network_files import set_clock
 from actors.operator import load_operator
+from actors.restarts import BUDGET, FIRST_S, MOST_S, WINDOW_S, Restarts
 from protocol.errors import ConfigError, GuardError
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder as the first `up` leaves it; nothing runs."""
-    return create(tmp_path_factory.mktemp("up") / "net", live=False, port=None, block_s=5)
+    return made(tmp_path_factory.mktemp("up") / "net")
+
+
+def made(folder, **options):
+    """The only group of a new folder."""
+    wanted = {"live": False, "port": None, "block_s": 5} | options
+    (place,) = create(folder, **wanted).groups
+    return place
+
+
+def look_at(place):
+    return look(Site(place.folder, (place,)))
 
 
 # Files
@@ -45,19 +58,20 @@ def place(tmp_path_factory):
 
 def test_every_file_is_one_that_its_program_takes(place):
     assert Place.load(place.folder) == place
-    for name in (*place.oracles, "aggregator"):
+    assert [*place.nodes] == ["alpha", "bravo", "charlie", "aggregator"]
+    for name in place.nodes:
         operator = load_operator(place.folder / "network" / f"{name}.toml")
         assert load_keys(operator.keys, operator.publics)
     market = load_market(place.folder / "api.toml")
     assert (market.listen.port, market.desk.terms.block_s) == (place.api, 5)
     assert (market.desk.starts, market.desk.folder) == (True, place.contracts)
-    assert market.desk.aggregator == place.node("aggregator")
+    assert market.desk.aggregator == place.nodes["aggregator"].control
     assert PartyDesk.open(market.desk, lambda: 0).custody == "desk"
 
 
 def test_keys_are_their_owners_alone(place):
     keys = [*place.folder.rglob("*.key")]
-    assert len(keys) == 4 * len(place.oracles) + 1 + 2 * 2
+    assert len(keys) == 4 * 3 + 1 + 2 * 2
     assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
     assert len({path.read_bytes() for path in keys}) == len(keys)
 
@@ -72,7 +86,7 @@ def test_simulated_venues_listen_where_the_oracles_look(place):
 
 
 def test_live_venues_need_no_program(tmp_path):
-    place = create(tmp_path / "net", live=True, port=8123, block_s=600)
+    place = made(tmp_path / "net", live=True, port=8123, block_s=600)
     assert load_operator(place.folder / "network" / "bravo.toml").venues == dict(LIVE)
     assert "venues" not in [program.name for program in programs_of(place)]
     assert place.url == "http://127.0.0.1:8123"
@@ -103,7 +117,134 @@ def test_a_wrong_folder_says_what_is_wrong(tmp_path, text, says):
 
 def test_who_needs_nobody_starts_first(place):
     names = [program.name for program in programs_of(place)]
-    assert names == ["venues", "coordinator", "prover", *place.oracles, "aggregator", "api"]
+    assert names == ["venues", "coordinator", "prover", *place.nodes, "api"]
+
+
+# Several operators
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder as the first `up --operators 3` leaves it; nothing runs."""
+    folder = tmp_path_factory.mktemp("operators") / "net"
+    return create(folder, live=False, port=None, block_s=5, apart=True)
+
+
+def test_each_operator_has_what_is_its_own_and_a_program_takes(site):
+    assert Site.load(site.folder) == site
+    found = {group.name: [p.name for p in programs_of(group)] for group in site.groups}
+    assert found == {
+        "world": ["venues", "coordinator"],
+        "alpha": ["prover", "oracle", "aggregator", "api"],
+        "bravo": ["oracle", "api"],
+        "charlie": ["oracle", "api"],
+    }
+    assert len({group.network.read_bytes() for group in site.groups}) == 1
+    for group in site.groups[1:]:
+        for program, node in group.nodes.items():
+            operator = load_operator(group.folder / f"{program}.toml")
+            assert operator.name == node.name == (group.name if program == "oracle" else program)
+            assert operator.folder == node.folder
+            assert all(path.is_relative_to(group.folder) for path in operator.keys.values())
+        market = load_market(group.folder / "api.toml")
+        assert market.listen.port == group.api
+        assert (market.desk is None) == (group.name != "alpha")
+    desk = load_market(site.groups[1].folder / "api.toml").desk
+    assert desk.chain.resolve() == site.chain / "chain.sock"
+    assert desk.aggregator == site.groups[1].nodes["aggregator"].control
+    secrets = [path.read_bytes() for path in site.folder.rglob("*.key")]
+    assert len(set(secrets)) == len(secrets) == 4 * 3 + 1 + 2 * 2
+
+
+def test_a_group_alone_is_a_folder_too(site):
+    alone = Site.load(site.folder / "operators" / "bravo")
+    assert alone == Site(alone.folder, Site.load(site.folder, "bravo").groups)
+    assert (alone.chain, alone.simulators, len(alone.gateways)) == (None, None, 1)
+    with pytest.raises(ConfigError, match="--operator zulu: choose world, alpha, bravo, charlie"):
+        Site.load(site.folder, "zulu")
+    with pytest.raises(ConfigError, match="exchanges, and other operators, have real time"):
+        _moved(alone, 1)
+
+
+def test_a_folder_of_one_group_has_no_operators(place):
+    with pytest.raises(ConfigError, match=r"--operator alpha: .* has none"):
+        Site.load(place.folder, "alpha")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("api = ", "port = "), "port"),
+        (('name = "bravo"', 'groups = ["a"]'), "groups: a group has none"),
+        (("api = ", "block_s = 5 # "), "api: missing"),
+    ],
+)
+def test_a_wrong_group_says_what_is_wrong(tmp_path, change, says):
+    site = create(tmp_path / "net", live=True, port=None, block_s=5, apart=True)
+    file = site.groups[2].folder / "up.toml"
+    file.write_text(file.read_text().replace(*change))
+    with pytest.raises(ConfigError, match=f"operators/bravo/up.toml.*{says}"):
+        Site.load(site.folder)
+
+
+def test_the_clock_of_all_is_one(tmp_path):
+    site = create(tmp_path / "net", live=False, port=7000, block_s=5, apart=True)
+    assert [group.api for group in site.gateways] == [7000, 7001, 7002]
+    moved = _moved(site, 10**6)
+    assert {group.clock_offset_ms for group in moved.groups} == {10**6}
+    assert len({group.network.read_bytes() for group in moved.groups}) == 1
+
+
+def test_what_a_folder_was_made_with_stays(site, place):
+    Wanted(False, None, None, 3, 3).require(site)
+    Wanted(False, place.api, 5, 3, None).require(Site.load(place.folder))
+    for wanted, option in (
+        (Wanted(True, None, None, None, None), "--live"),
+        (Wanted(False, 1, None, None, None), "--port"),
+        (Wanted(False, None, 6, None, None), "--block-s"),
+        (Wanted(False, None, None, 4, None), "--oracles"),
+        (Wanted(False, None, None, None, 4), "--operators"),
+    ):
+        with pytest.raises(ConfigError, match=f"{option}: .* was made otherwise"):
+            wanted.require(site)
+    with pytest.raises(ConfigError, match="--operators"):
+        Wanted(False, None, None, None, 3).require(Site.load(place.folder))
+
+
+def test_who_is_missing_is_named(site):
+    lock = claim(site.groups[2].process("oracle"))
+    try:
+        found = look(site)
+    finally:
+        os.close(lock)
+        site.groups[2].process("oracle").unlink()
+    assert found["phase"] == "incomplete"
+    assert {row["name"]: row["phase"] for row in found["groups"]} == {
+        "world": "down",
+        "alpha": "down",
+        "bravo": "unkept",
+        "charlie": "down",
+    }
+    network = load_operator(site.groups[2].folder / "oracle.toml").network
+    (row,) = [row for row in found["programs"] if row["name"] == "bravo/oracle"]
+    assert (row["pid"], row["pgid"]) == (os.getpid(), os.getpgid(0))
+    assert row["oracle_key"] == network.config.oracles[1].hex()
+    assert row["identity_key"] == network.peers[1].identity.hex()
+    assert (row["health"], row["signed"], row["peers"]) == ("it does not answer", 0, 3)
+    text = shown(found)
+    assert "bravo is unkept; missing: bravo/api" in text
+    assert f"{row['oracle_key'][:8]}..{row['oracle_key'][-4:]}" in text
+    json.dumps(found)
+
+
+def test_logs_of_one_operator(site):
+    def names(name):
+        return [log.name for log in tail.logs_of(site, name)]
+
+    assert names("bravo") == ["bravo/up", "bravo/oracle", "bravo/api"]
+    assert names("alpha/oracle") == ["alpha/oracle"]
+    with pytest.raises(ConfigError, match="oracle: no such program; choose world/up, world/venues"):
+        names("oracle")
 
 
 # The clock
@@ -112,15 +253,9 @@ def test_who_needs_nobody_starts_first(place):
 def test_one_clock_for_everything_and_it_never_goes_back(tmp_path):
     real_ms = SystemClock().now_ms()
     ahead_ms = offset_ms("2036-12-27T06:55:00Z", None, SystemClock())
-    place = create(
-        tmp_path / "net",
-        live=False,
-        port=None,
-        block_s=5,
-        oracles=4,
-        clock_offset_ms=ahead_ms,
-    )
-    assert place.oracles == ("alpha", "bravo", "charlie", "delta")
+    place = made(tmp_path / "net", oracles=4, clock_offset_ms=ahead_ms)
+    site = Site.load(place.folder)
+    assert [*place.nodes] == ["alpha", "bravo", "charlie", "delta", "aggregator"]
     said = clock_of(place)
     assert (said["name"], said["offset_ms"]) == ("simulated-clock", ahead_ms)
     assert 0 <= said["now_ms"] - (real_ms + ahead_ms) < 60_000
@@ -131,10 +266,10 @@ def test_one_clock_for_everything_and_it_never_goes_back(tmp_path):
     ):
         assert network.clock == place.clock
     assert programs_of(place)[0].command[-2:] == ("--network", str(place.network))
-    assert "2036-12-27" in shown(look(place))
+    assert "2036-12-27" in shown(look_at(place))
     with pytest.raises(ConfigError, match="never earlier again"):
-        _moved(place, ahead_ms - 1)
-    assert _moved(place, ahead_ms + 1).clock_offset_ms == ahead_ms + 1
+        _moved(site, ahead_ms - 1)
+    assert _moved(site, ahead_ms + 1).groups[0].clock_offset_ms == ahead_ms + 1
     set_clock(place.network, 0)
     assert Place.load(place.folder).clock.name == "system-clock"
 
@@ -154,9 +289,9 @@ def test_a_clock_is_set_before_an_expiry(place):
 
 
 def test_live_venues_have_real_time(tmp_path):
-    place = create(tmp_path / "net", live=True, port=None, block_s=5)
+    place = made(tmp_path / "net", live=True)
     with pytest.raises(ConfigError, match="real time"):
-        _moved(place, 1)
+        _moved(Site.load(place.folder), 1)
     set_clock(place.network, 1)
     with pytest.raises(ConfigError, match="live venues have real time"):
         Place.load(place.folder)
@@ -242,7 +377,7 @@ def light(tmp_path, monkeypatch):
     """A folder whose programs are the venues and what ``last`` says; ready at once, or never."""
 
     def make(last=(), is_ready=True):
-        place = create(tmp_path / "net", live=False, port=None, block_s=5)
+        place = made(tmp_path / "net")
         programs = [programs_of(place)[0], *last(place)] if last else [programs_of(place)[0]]
         monkeypatch.setattr(keeper, "programs_of", lambda _: programs)
 
@@ -298,6 +433,20 @@ async def test_what_is_killed_is_started_again_and_taken_over_by_the_next_keeper
     assert kept._children["venues"].wait(20) is not None
 
 
+async def test_a_full_disk_keeps_no_program_from_running_or_ending(light, monkeypatch):
+    place = light()
+    kept = keeper.Keeper(place)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(KeeperState, "write", full)
+    await kept.start(60)
+    assert await eventually(lambda: living(place.process("venues")))
+    await kept.stop()
+    assert living(place.process("venues")) is None
+
+
 # What is shown
 
 
@@ -318,7 +467,7 @@ def shown(found):
 
 
 def test_a_place_where_nothing_runs_is_down(place):
-    found = look(place)
+    found = look_at(place)
     assert (found["phase"], found["height"], found["price_usd"]) == ("down", None, None)
     assert {row["state"] for row in found["programs"]} == {"stopped"}
     assert "is down: `oracle-vm up` starts everything" in shown(found)
@@ -328,19 +477,46 @@ def test_a_place_where_nothing_runs_is_down(place):
 def test_programs_without_a_keeper_are_seen(place):
     lock = claim(place.process("alpha"))
     try:
-        found = look(place)
+        found = look_at(place)
         assert found["phase"] == "unkept"
         assert "`oracle-vm up` takes them over" in shown(found)
-        KeeperState("up", {"alpha": ProgramState("running", 2)}).write(place.state)
+        running = {"alpha": ProgramState("running", 2), "bravo": ProgramState("running")}
+        KeeperState("up", running | {"api": ProgramState("failed", 5, "no")}).write(place.state)
         lock_of_keeper = claim(place.process(KEEPER))
-        (alpha,) = [row for row in look(place)["programs"] if row["name"] == "alpha"]
+        rows = {row["name"]: row for row in look_at(place)["programs"]}
+        alpha = rows["alpha"]
         assert (alpha["pid"], alpha["restarts"], alpha["round"]) == (os.getpid(), 2, None)
+        assert [rows[n]["state"] for n in ("alpha", "bravo", "api")] == [
+            "running",
+            "stopped",
+            "failed",
+        ]
+        with pytest.raises(ConfigError, match="api failed, the rest runs; `oracle-vm down --dir"):
+            commands.up(place.folder)
         os.close(lock_of_keeper)
         place.process(KEEPER).unlink()
     finally:
         os.close(lock)
         place.process("alpha").unlink()
         place.state.unlink(missing_ok=True)
+
+
+def test_a_node_that_is_not_well_is_seen_and_counts(place, monkeypatch, capsys):
+    found = look_at(place) | {"phase": "up"}
+    nodes = [row for row in found["programs"] if "health" in row]
+    for row in found["programs"]:
+        row["state"] = "running"
+    for row in nodes:
+        row["health"] = ""
+    monkeypatch.setattr(commands, "look", lambda _: found)
+    commands.status(place.folder)
+    nodes[0]["health"] = "no price for 9 s"
+    with pytest.raises(typer.Exit) as exit_code:
+        commands.status(place.folder)
+    assert exit_code.value.exit_code == 1
+    assert "no price for 9 s" in shown(found)
+    before, after = capsys.readouterr().out.split("health")[1:]
+    assert "no price" in after and "no price" not in before
 
 
 def test_what_to_try_can_be_pasted():
@@ -357,7 +533,7 @@ def test_logs_are_merged_by_time_and_readable(place):
     place.log("alpha").write_text(json.dumps(late) + "\n")
     bad = {"level": "ERROR", "event": "stops", "errors": ["OSError: no disk"]}
     place.log("bravo").write_text(f"{json.dumps(early)}\n{json.dumps(early | bad)}\nplain\n{{half")
-    logs = tail.logs_of(place, None)
+    logs = tail.logs_of(Site.load(place.folder), None)
     assert tail.merged(logs) == [
         "00:00:01.000  bravo        started",
         "00:00:01.000  bravo        ERROR stops ! OSError: no disk",
@@ -374,7 +550,7 @@ def test_logs_are_merged_by_time_and_readable(place):
 
 def test_a_log_of_nobody(place):
     with pytest.raises(ConfigError, match="zulu: no such program; choose up, venues, coordinator"):
-        tail.logs_of(place, "zulu")
+        tail.logs_of(Site.load(place.folder), "zulu")
 
 
 def test_only_the_last_lines(tmp_path):

@@ -216,7 +216,7 @@ def test_a_network_file_is_a_configuration(tmp_path: Path) -> None:
     config = load_network(tmp_path / "net/network.toml").config
     file = tmp_path / "c.json"
     file.write_text(json.dumps({"certificate": CERTIFICATE.encode().hex()}))
-    with pytest.raises(EncodingError, match="another configuration"):
+    with pytest.raises(EncodingError, match="is unknown: another network"):
         run(file, "--config", tmp_path / "net/network.toml")
     assert config.digest != CONFIG.digest
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +30,17 @@ class Network:
     """The running processes by name, and their folder."""
 
     folder: Path
-    processes: dict[str, "subprocess.Popen[bytes]"]
+    command: Callable[[str, Path], list[str]]
+    """Starts a node, given role and file."""
+    processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        """For the first time, or again."""
+        role = AGGREGATOR if name == AGGREGATOR else "oracle"
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                self.command(role, self.folder / f"{name}.toml"), stderr=log
+            )
 
     def ask(self, name: str, method: str) -> Any:
         """What the node answers on its control socket."""
@@ -65,20 +75,19 @@ def running(
     settings: Mapping[str, Any],
     endpoints: Mapping[str, Endpoint],
     command: Callable[[str, Path], list[str]],
+    prepare: Callable[[Path], None] = lambda _: None,
 ) -> Iterator[Network]:
-    """A network with these [network] settings; ``command`` starts a node, given role and file."""
+    """A network with these [network] settings; ``prepare`` may change its files before it starts.
+    ``command`` as Network has it."""
     with TemporaryDirectory(prefix="bench-") as place:
         folder = Path(place) / "net"
         ports = free_ports(len(ORACLES) + 1)
         write_network(folder, Layout(ORACLES, ports, settings, venue_urls(endpoints)))
-        network = Network(folder, {})
+        prepare(folder)
+        network = Network(folder, command)
         try:
             for name in (AGGREGATOR, *ORACLES):
-                role = AGGREGATOR if name == AGGREGATOR else "oracle"
-                with (folder / f"{name}.log").open("wb") as log:
-                    network.processes[name] = subprocess.Popen(
-                        command(role, folder / f"{name}.toml"), stderr=log
-                    )
+                network.start(name)
             network.wait(lambda: len(network.ask(AGGREGATOR, "status")["connected"]) == 3)
             network.wait(lambda: network.certificates() > 0)
             yield network

@@ -33,7 +33,7 @@ def main() -> None:
         }
         for prover in provers.values():
             value(prover.pid.remote(), STARTUP_S)
-        pool = ProverPool(image, provers)
+        pool = ProverPool(image, provers, twice=0)
         proofs = [pool.prove(Job(data, 14, 20, 8), TASK_STEPS) for _ in range(REPEATS)]
     found = {
         "steps": steps,

@@ -14,6 +14,7 @@ NEW_ROUND = ROUND + 10
 """The round of ``ROTATION``."""
 NEW_KEYS = (*KEYS[:2], KEYS[4])
 """Oracle 2 has lost its key and has a new one."""
+ROSTER = bytes([7]) * 32
 NEXT = make_config(epoch=2, oracles=tuple(key.public for key in NEW_KEYS))
 HOLDER = SecretKey(b"\x11" * 32)
 
@@ -29,7 +30,7 @@ def signed(
 def rotation(
     old: OracleConfig = CONFIG, round_id: int = NEW_ROUND, new: OracleConfig = NEXT
 ) -> Rotation:
-    return Rotation(old.digest, round_id, new)
+    return Rotation(old.digest, ROSTER, round_id, new)
 
 
 ROTATION = signed(rotation())

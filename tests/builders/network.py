@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -258,10 +259,23 @@ def movable(*venues: SimulatedVenue) -> Moved:
 
 def secrets_in(folder: Path) -> dict[Path, bytes]:
     """The secret in every key file below a folder."""
-    return {path: bytes.fromhex(path.read_text()) for path in folder.rglob("*.key")}
+    found = {path: bytes.fromhex(path.read_text()) for path in folder.rglob("*.key")}
+    pems = {path: path.read_text().splitlines()[1:-1] for path in folder.rglob("*key.pem")}
+    return found | {path: b64decode("".join(lines)) for path, lines in pems.items()}
 
 
 def leaks(secrets: Mapping[Path, bytes], texts: Mapping[str, bytes]) -> list[str]:
-    """The names of texts that hold a secret as bytes or in hex."""
-    shapes = [shape for s in secrets.values() for shape in (s, s.hex().encode())]
+    """The names of texts that hold a secret as bytes, in hex or in base64, as PEM has it too."""
+    shapes = [
+        shape
+        for s in secrets.values()
+        for shape in (s, s.hex().encode(), b64encode(s)[:40], urlsafe_b64encode(s)[:40])
+    ]
     return [n for n, text in texts.items() if any(s in text or s in text.lower() for s in shapes)]
+
+
+def family(pid: int) -> list[int]:
+    """A process and its children, and theirs."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for task in tasks for child in task.read_text().split()]
+    return [pid, *(member for child in children for member in family(child))]

@@ -108,7 +108,8 @@ class Rogue:
             kind=kind,
             body=body,
         )
-        return wire.seal(replace(frame, **changes), lambda m: self.key.sign(m, bytes(32)))
+        sealed = replace(frame, **changes)
+        return wire.seal(sealed, lambda e: self.key.sign(wire.digest(e), bytes(32)))
 
     def say(self, message: Any, **changes: Any) -> bytes:
         return self.seal(*wire.encode(message), **changes)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -11,11 +11,13 @@ from urllib.request import urlopen
 from actors.aggregator import AggregatorProgram
 from actors.feeds.simulated.exchanges import SimulatedExchanges
 from actors.network_files import NAMES, Layout, write_network
-from actors.operator import load_operator
+from actors.operator import Operator, load_operator
 from actors.oracle import OracleProgram
 from actors.ports import free_ports
+from actors.signer_client import Signer
 from actors.supervisor import venue_urls
-from tests.builders.operators import until
+from tests.builders.operators import DEADLINE_S, until
+from tests.builders.signers import signer_inside
 
 SETTINGS = {"interval_ms": 300, "schedule_ms": 300, "takeover_ms": 250}
 AGGREGATOR = "aggregator"
@@ -58,24 +60,39 @@ class Programs:
         """The running program."""
         return self.programs[name]
 
-    def make(self, name: str) -> Any:
+    def operator(self, name: str) -> Operator:
+        """What a node's file says."""
+        return load_operator(self.folder / f"{name}.toml", now_ms=self.clock.now_ms())
+
+    def make(self, name: str, signer: Callable[[Operator], Signer] = signer_inside) -> Any:
         """A program on its folder that does not serve yet."""
         kind = AggregatorProgram if name == AGGREGATOR else OracleProgram
-        return kind(load_operator(self.folder / f"{name}.toml"), self.clock)
+        operator = self.operator(name)
+        keys = signer(operator)
+        try:
+            return kind(operator, self.clock, keys)
+        except BaseException:
+            keys.close()  # a process would end now
+            raise
 
-    def start(self, name: str) -> Any:
+    def start(self, name: str, signer: Callable[[Operator], Signer] = signer_inside) -> Any:
         """The program, serving."""
-        program = self.programs[name] = self.make(name)
+        program = self.programs[name] = self.make(name, signer)
         self._serving[name] = asyncio.create_task(program.serve())
         return program
+
+    async def ended(self, name: str) -> None:
+        """Wait until a program ends by itself; raises what it died of."""
+        await asyncio.wait({self._serving[name]}, timeout=DEADLINE_S)
+        await self.stop(name)
 
     async def stop(self, name: str) -> None:
         """End a program; raises what it died of, if it did."""
         serving = self._serving.pop(name)
         serving.cancel()
+        del self.programs[name]
         with suppress(asyncio.CancelledError):
             await serving
-        del self.programs[name]
 
     async def __aenter__(self) -> Self:
         for name in self.names:

@@ -144,6 +144,7 @@ def test_a_writer_that_lies_about_a_binary_loses_all_of_it():
     assert abs(gained) < COSTS_SATS
 
 
+@pytest.mark.slow
 def test_one_killed_oracle_does_not_stop_the_settlement():
     report = demo("--kill", "1")
     assert report["killed"] == ["alpha"]
@@ -152,6 +153,7 @@ def test_one_killed_oracle_does_not_stop_the_settlement():
     assert names(report) == ["FUND", "CLOSE"]
 
 
+@pytest.mark.slow
 def test_two_killed_oracles_mean_no_certificate_and_a_refund(tmp_path):
     report = demo("--kill", "2", "--dir", str(tmp_path / "run"))
     assert report["certificate"] is None

@@ -16,7 +16,7 @@ import pytest
 
 from actors.config import CHAIN_SOCKET, open_chain
 from actors.keyfile import load_key
-from actors.local.place import Place
+from actors.local.place import Place, Site
 from actors.local.process import Process, living
 from actors.local.programs import KEEPER, programs_of
 from actors.local.status import look
@@ -97,6 +97,10 @@ def require_settled(place, number):
     assert close["txid"] in oracle_vm(place.folder / "chain", "chain")
 
 
+def look_at(place):
+    return look(Site(place.folder, (place,)))
+
+
 def row(found, name):
     return next(row for row in found["programs"] if row["name"] == name)
 
@@ -124,28 +128,28 @@ def folder(tmp_path):
 def an_oracle_and_the_api_die(place):
     """Both are started again, the pool and the oracle go on."""
     pool = ask(place, "/v1/pool/details")
-    killed = {name: row(look(place), name)["pid"] for name in ("alpha", "api")}
+    killed = {name: row(look_at(place), name)["pid"] for name in ("alpha", "api")}
     for pid in killed.values():
         os.kill(pid, signal.SIGKILL)
 
     def is_back():
-        rows = {name: row(look(place), name) for name in killed}
+        rows = {name: row(look_at(place), name) for name in killed}
         return all(
             row["pid"] not in (None, killed[name]) and row["restarts"] == 1
             for name, row in rows.items()
         )
 
-    until(is_back, "both are started again", 120)
+    until(is_back, "both are started again", 180)
     until(
         lambda: (ask(place, "/v1/pool/details") or pool)["seq"] > pool["seq"],
         "the pool goes on",
-        60,
+        180,
     )
-    before = until(lambda: ask(place, "/v1/index/BTC"), "a price", 60)
+    before = until(lambda: ask(place, "/v1/index/BTC"), "a price", 180)
     until(
-        lambda: ((row(look(place), "alpha")["round"]) or 0) > before["round"],
+        lambda: ((row(look_at(place), "alpha")["round"]) or 0) > before["round"],
         "alpha certifies again",
-        120,
+        180,
     )
 
 
@@ -154,15 +158,15 @@ def the_keeper_dies(folder, place):
     keeper = living(place.process(KEEPER))
     keeper.send(signal.SIGKILL)
     assert keeper.wait(20)
-    found = look(place)
+    found = look_at(place)
     assert found["phase"] == "unkept"
     assert "takes them over" in oracle_vm(folder, "status", code=1)
     before = {row["name"]: row["pid"] for row in found["programs"]}
     oracle_vm(folder, "up")
-    assert {row["name"]: row["pid"] for row in look(place)["programs"]} == before
+    assert {row["name"]: row["pid"] for row in look_at(place)["programs"]} == before
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_everything_on_one_machine(folder):
     printed = oracle_vm(folder, "up", "--block-s", "1", "--before-expiry", "30")
     place = Place.load(folder)
@@ -204,7 +208,7 @@ def test_everything_on_one_machine(folder):
 
     (fund,) = until(transactions, "the option is funded", 240)
     assert (fund["name"], fund["height"] > 0) == ("FUND", True)
-    assert look(place)["contracts"] == {"open": 1}
+    assert look_at(place)["contracts"] == {"open": 1}
     assert "alpha" in oracle_vm(folder, "logs", "-n", "3")
     assert "certified round=" in oracle_vm(folder, "logs", "alpha")
 
@@ -214,10 +218,10 @@ def test_everything_on_one_machine(folder):
     expiry_ms = ask(place, f"/v1/contracts/{number}")["expiry_ms"]
     assert oracle_vm(folder, "down").strip() == "down"
     assert processes_below(folder) == set()
-    assert look(place)["phase"] == "down"
+    assert look_at(place)["phase"] == "down"
     later = datetime.fromtimestamp(expiry_ms // 1000 + 60, UTC).isoformat()
     oracle_vm(folder, "up", "--clock", later)
-    until(lambda: stage(place, number) == "closed", "the contract settles", 120)
+    until(lambda: stage(place, number) == "closed", "the contract settles", 180)
     require_settled(place, number)
 
     assert oracle_vm(folder, "down").strip() == "down"

@@ -1,10 +1,12 @@
-"""A node that dies by its own SIGKILL where it is told to, and notes everything that it signs.
+"""A node that dies by its own SIGKILL where it is told to, or its signer does, which notes
+everything that it signs.
 
 python crashing_node.py PLACE NOTES ROLE run --config FILE
+python crashing_node.py PLACE NOTES signer ARGUMENTS OF actors.signer_child
 
-PLACE is one of ``PLACES`` (the process dies when it first comes there) or "never"; to NOTES it adds
-a line for each signature of its oracle key, before anybody is told: kind, round, hash of what it
-signed.
+PLACE is one of ``PLACES`` (the process dies when it first comes there) or "never". Of a node's
+signers only the first one dies, and leaves the file NOTES.dead. To NOTES a signer adds a line for
+each signature of the oracle key, before anybody is told: kind, round, hash of what it signed.
 """
 
 import os
@@ -13,29 +15,31 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-ORACLE_PLACES = (
+SIGNER_PLACES = (
     "OBS1 written",
     "OBS1 on disk",
-    "OBS1 signed",
-    "SignedObservation sent",
+    "OBS1 not answered",
     "RPT1 written",
     "RPT1 on disk",
-    "RPT1 signed",
-    "Vote sent",
+    "RPT1 not answered",
 )
+ORACLE_PLACES = ("OBS1 signed", "SignedObservation sent", "RPT1 signed", "Vote sent")
 PROPOSER_PLACES = ("Proposal sent", "certificate made", "certificate on disk", "Certificate sent")
-PLACES = (*ORACLE_PLACES, *PROPOSER_PLACES)
+PLACES = (*SIGNER_PLACES, *ORACLE_PLACES, *PROPOSER_PLACES)
 
 
 class Crash:
     """Dies at ``place``."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, mark: Path | None = None) -> None:
         self.place = place
+        self.mark = mark
         self.recording = ""
 
     def at(self, place: str) -> None:
-        if place == self.place:
+        if place == self.place and not (self.mark and self.mark.exists()):
+            if self.mark:
+                self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
     def sync_twice(self) -> None:
@@ -49,26 +53,39 @@ class Crash:
 
         os.fsync = watched
 
-    def watch(self, notes: Path) -> None:
-        """Where messages are recorded, signed, sent and stored."""
-        from actors.history import History
+    def watch_signer(self, notes: Path) -> None:
+        """Where messages are recorded and signed."""
         from actors.journal import SignGuard
-        from actors.transport import Transport
-        from protocol.oracle.round import OracleNode
+        from actors.signer_core import SignerCore
 
-        record, commit = SignGuard.record, OracleNode._commit
-        send, append = Transport.send, History.append
+        record, sign = SignGuard.record, SignerCore._sign
 
         def watched_record(guard, kind, *slot):
             self.recording = kind.decode()
             record(guard, kind, *slot)
             self.recording = ""
 
-        def watched_commit(node, kind, round_id, encoded, message):
-            signature = commit(node, kind, round_id, encoded, message)
-            line = f"{kind.decode()} {round_id} {sha256(encoded).hexdigest()}\n"
-            with notes.open("a") as file:
-                file.write(line)
+        def watched_sign(core, request):
+            signature = sign(core, request)
+            kind, round_id = request.message[:4].decode(), int.from_bytes(request.message[68:76])
+            if kind in ("OBS1", "RPT1"):
+                with notes.open("a") as file:
+                    file.write(f"{kind} {round_id} {sha256(request.message).hexdigest()}\n")
+            self.at(f"{kind} not answered")
+            return signature
+
+        SignGuard.record, SignerCore._sign = watched_record, watched_sign
+
+    def watch_node(self) -> None:
+        """Where signatures arrive, and messages are sent and stored."""
+        from actors.history import History
+        from actors.transport import Transport
+        from protocol.oracle.round import OracleNode
+
+        commit, send, append = OracleNode._commit, Transport.send, History.append
+
+        def watched_commit(node, kind, *message):
+            signature = commit(node, kind, *message)
             self.at(f"{kind.decode()} signed")
             return signature
 
@@ -82,19 +99,27 @@ class Crash:
             self.at("certificate on disk")
             return is_new
 
-        SignGuard.record, OracleNode._commit = watched_record, watched_commit
-        Transport.send, History.append = watched_send, watched_append
+        OracleNode._commit, Transport.send = watched_commit, watched_send
+        History.append = watched_append
 
 
-def main(place: str, notes: str, *command: str) -> None:
+def main(place: str, notes: str, role: str, *command: str) -> None:
     assert place in (*PLACES, "never")
-    crash = Crash(place)
-    crash.sync_twice()  # before anybody has taken os.fsync
-    crash.watch(Path(notes))
-    from actors import cli
+    crash = Crash(place, Path(f"{notes}.dead") if role == "signer" else None)
+    if role == "signer":
+        crash.sync_twice()  # before anybody has taken os.fsync
+        crash.watch_signer(Path(notes))
+        from actors import signer_child
 
-    sys.argv = ["oracle-vm", *command]
-    cli.main()
+        sys.argv = ["signer_child", *command]
+        signer_child.main()
+    else:
+        crash.watch_node()
+        from actors import cli, signer_dial
+
+        signer_dial.PROGRAM = (sys.executable, __file__, place, notes, "signer")
+        sys.argv = ["oracle-vm", role, *command]
+        cli.main()
 
 
 if __name__ == "__main__":

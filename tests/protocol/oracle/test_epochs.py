@@ -49,6 +49,16 @@ def test_before_any_rotation_there_is_one_epoch() -> None:
     assert epochs.newest == OLD
 
 
+def test_what_counts_is_what_may_be_certified() -> None:
+    for round_id, counting in (
+        (NEW_ROUND - 1, [OLD]),
+        (NEW_ROUND, [OLD, NEW]),
+        (NEW_ROUND + 1, [NEW]),
+    ):
+        assert [c for c in (OLD, NEW) if EPOCHS.counts(c.digest, round_id)] == counting
+    assert not EPOCHS.counts(make_config(epoch=9).digest, NEW_ROUND)
+
+
 def test_both_certify_in_the_round_of_the_rotation_and_the_new_one_settles_it() -> None:
     assert EPOCHS.may_certify(NEW_ROUND - 1) == (OLD,)
     assert EPOCHS.may_certify(NEW_ROUND) == (OLD, NEW)

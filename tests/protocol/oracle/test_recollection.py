@@ -8,7 +8,7 @@ from protocol.errors import EncodingError, GuardError, SignatureError
 from protocol.oracle.batch_observation import SignedObservationBatch
 from protocol.oracle.messages import SeenAnswer
 from protocol.oracle.observation import SignedObservation
-from protocol.oracle.recollection import Recollection
+from protocol.oracle.recollection import MARGIN_MS, Recollection
 from tests.builders.batches import BatchNetwork, flat
 from tests.builders.oracles import ROUND, T0, Network, make_config, observed
 
@@ -16,19 +16,29 @@ NOTHING = SeenAnswer(b"")
 
 
 class GuardAt:
-    """A sign guard that has come to ``seq``."""
+    """A sign guard that has come to ``seq``, or was restored there."""
 
-    def __init__(self, seq):
-        self.seq = seq
+    def __init__(self, seq, is_restored=False):
+        self.seq, self.is_restored, self.floor = seq, is_restored, -1
 
-    def require_seq(self, peers_seq):
-        if self.seq < peers_seq:
+    def require_seq(self, peers_seq, round_id):
+        if self.seq < peers_seq and not self.is_restored:
             raise GuardError(f"peers have seen {peers_seq}: an old copy")
 
+    def resume(self, peers_seq, floor):
+        self.seq, self.is_restored, self.floor = max(self.seq, peers_seq), False, floor
 
-def recollection(n=3, seq=10, kind=SignedObservation, **changes):
+
+class Heard(Recollection):
+    """Every answer comes at T0."""
+
+    def receive(self, sender, answer, now_ms=T0):
+        super().receive(sender, answer, now_ms)
+
+
+def recollection(n=3, seq=10, kind=SignedObservation, guard=None, retired=(), **changes):
     """That of oracle 0 after a restart, its guard at ``seq``."""
-    return Recollection(make_config(n, **changes), 0, kind, GuardAt(seq).require_seq)
+    return Heard(make_config(n, **changes), 0, kind, guard or GuardAt(seq), retired)
 
 
 def seen(seq, oracle=0):
@@ -139,3 +149,77 @@ def test_an_inbox_remembers_the_newest_valid_observation_for_ever():
     assert inbox.receive(much_later, T0 + 600_020) is None
     assert not inbox.held(ROUND)
     assert inbox.newest(0) == newest
+
+
+# A guard that was restored from a backup
+
+AHEAD = ROUND + MARGIN_MS // 1000 + 1
+"""The last round that can be signed by a clock that is off by the margin: the one after its own."""
+
+
+def test_a_restored_guard_goes_on_behind_now_and_behind_what_peers_have_seen():
+    guard = GuardAt(10, is_restored=True)
+    peers = recollection(guard=guard)
+    assert "0 of 2 needed; its sign guard was restored from a backup" in peers.fault
+    peers.receive(1, seen(seq=37))
+    assert guard.is_restored, "oracle 1 may be the liar"
+    assert not peers.is_enough
+    peers.receive(2, NOTHING)
+    assert (guard.is_restored, guard.seq, guard.floor) == (False, 37, AHEAD)
+    assert peers.is_enough
+    assert peers.fault is None
+
+
+def test_an_own_observation_from_the_future_raises_the_floor():
+    """This oracle's clock was far ahead when it signed what is lost."""
+    guard = GuardAt(10, is_restored=True)
+    peers = recollection(guard=guard)
+    ahead = observed(0, seq=12, round=ROUND + 600, obs_time=T0 + 600_010)
+    peers.receive(1, SeenAnswer(ahead.encode()))
+    peers.receive(2, NOTHING)
+    assert (guard.seq, guard.floor) == (12, ROUND + 600)
+
+
+@pytest.mark.parametrize(
+    ("n", "quorum", "faults", "needed"),
+    [(1, 1, 0, 0), (2, 2, 0, 1), (3, 2, 1, 2), (4, 3, 1, 2), (7, 4, 3, 4), (7, 7, 3, 6)],
+)
+def test_one_of_those_who_answer_a_restored_guard_is_honest(n, quorum, faults, needed):
+    guard = GuardAt(10, is_restored=True)
+    peers = recollection(n, quorum=quorum, faults=faults, guard=guard)
+    assert peers.needed == needed
+    assert needed > faults or needed == n - 1
+    peers.resume(T0)
+    for sender in range(1, n):
+        assert guard.is_restored == (sender <= needed)
+        peers.receive(sender, NOTHING)
+    assert (guard.is_restored, guard.floor) == (False, AHEAD)
+
+
+def test_the_guard_of_a_retired_key_goes_on_at_the_same_floor():
+    retired, guard = GuardAt(4, is_restored=True), GuardAt(10)
+    peers = recollection(guard=guard, retired=[retired])
+    peers.receive(1, NOTHING)
+    assert retired.is_restored, "it signs expiries: a liar alone says nothing of the clock"
+    peers.receive(2, seen(seq=7))
+    assert (retired.is_restored, retired.seq, retired.floor) == (False, 4, AHEAD)
+    assert (guard.seq, guard.floor) == (10, -1)
+
+
+def test_the_latest_time_of_an_answer_counts_if_the_clock_is_set_back():
+    """Oracle 1 is honest and has met the clock before; oracle 2 may speak to any."""
+    guard = GuardAt(10, is_restored=True)
+    peers = recollection(guard=guard)
+    peers.receive(1, NOTHING)
+    peers.receive(2, NOTHING, T0 - 3_600_000)
+    assert (guard.is_restored, guard.floor) == (False, AHEAD)
+
+
+def test_lies_do_not_let_a_restored_guard_go_on():
+    guard = GuardAt(10, is_restored=True)
+    peers = recollection(guard=guard)
+    for _ in range(3):
+        with pytest.raises(SignatureError):
+            peers.receive(1, SeenAnswer(observed(1, seq=99).encode()))
+    peers.receive(2, NOTHING)
+    assert guard.is_restored

@@ -11,13 +11,21 @@ from hypothesis import strategies as st
 from protocol.errors import EncodingError, ProtocolError, QuorumError, SignatureError
 from protocol.oracle.config import OracleConfig
 from protocol.oracle.rotation import Rotation, RotationCertificate
-from tests.builders.epochs import NEW_KEYS, NEW_ROUND, NEXT, ROTATION, rotation, signed
+from tests.builders.epochs import (
+    NEW_KEYS,
+    NEW_ROUND,
+    NEXT,
+    ROSTER,
+    ROTATION,
+    rotation,
+    signed,
+)
 from tests.builders.oracles import AUX, CONFIG, KEYS, make_config
 
 
 def test_the_bytes_are_what_the_page_says() -> None:
     data = rotation().encode()
-    assert data == b"ROT1" + CONFIG.digest + NEW_ROUND.to_bytes(8) + NEXT.encode()
+    assert data == b"ROT1" + CONFIG.digest + ROSTER + NEW_ROUND.to_bytes(8) + NEXT.encode()
     tag = sha256(b"btcfi/keys/rotation/v1").digest()
     assert rotation().hash == sha256(tag + tag + data).digest()
     assert ROTATION.encode() == data + b"".join(bytes([i]) + s for i, s in ROTATION.signatures)
@@ -107,14 +115,14 @@ def patched(offset: int, new: bytes) -> bytes:
     [
         (b"", "rotation version"),
         (patched(0, b"ROT2"), "rotation version: magic b'ROT2'"),
-        (ROTATION.encode()[:60], "config: 16 bytes are too few"),
-        (patched(44, b"CFG2"), "config version"),
-        (patched(84, b"\0"), "rotation length"),
-        (patched(84, b"\xff"), "rotation length"),
+        (ROTATION.encode()[:92], "config: 16 bytes are too few"),
+        (patched(76, b"CFG2"), "config version"),
+        (patched(116, b"\0"), "rotation length"),
+        (patched(116, b"\xff"), "rotation length"),
         (ROTATION.encode() + b"\0", "rotation length"),
         (ROTATION.encode()[:-1], "rotation length"),
         (rotation().encode(), "rotation length"),
-        (patched(85, b"\3" * 32), r"oracles\[0\]: 03.* no curve point"),
+        (patched(117, b"\3" * 32), r"oracles\[0\]: 03.* no curve point"),
     ],
 )
 def test_malformed_bytes_are_named(data: bytes, match: str) -> None:
@@ -132,6 +140,7 @@ def test_a_rotation_alone_is_exactly_its_bytes() -> None:
     ("changes", "match"),
     [
         ({"old_digest": bytes(31)}, "rotation old config digest must be 32 bytes"),
+        ({"roster": bytes(33)}, "rotation roster must be 32 bytes"),
         ({"round": -1}, "rotation round"),
         ({"round": 2**64}, "rotation round"),
     ],

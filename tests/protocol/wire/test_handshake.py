@@ -33,7 +33,8 @@ class Side:
             kind=kind,
             body=body,
         )
-        return wire.seal(replace(frame, **changes), lambda message: self.key.sign(message, AUX))
+        sealed = replace(frame, **changes)
+        return wire.seal(sealed, lambda e: self.key.sign(wire.digest(e), AUX))
 
     def hello(self, to, challenge=b"c"):
         return self.seal(HELLO, Hello(to, sha256(challenge).digest()).encode())

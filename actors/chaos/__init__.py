@@ -1,0 +1,1 @@
+"""Faults on purpose: a plan, a running network, invariants that are checked meanwhile, a report."""
