@@ -103,30 +103,42 @@ def _rewritten(file: Path, wanted: dict[Field, str], name: str) -> str:
     text = file.read_text()
     tables = tomllib.loads(text)
     expected: dict[str, Any] = tomllib.loads(text)
-    changes = [
-        (table, field, old, new)
+    changes = {
+        (table, field): {old: new}
         for (table, field), new in wanted.items()
         if (old := tables.get(table, {}).get(field)) is not None
-    ]
+    }
     for purpose, value in tables.get("keys", {}).items():
-        for index, old in enumerate([value] if isinstance(value, str) else value):
-            new = f"keys/{name}/{_key_file(f'{purpose}[{index}]' if index else purpose)}"
-            changes.append(("keys", purpose, old, new))
-    for table, field, old, new in changes:
-        text = _replaced(text, table, field, old, new)
+        paths = [value] if isinstance(value, str) else value
+        changes["keys", purpose] = {
+            old: f"keys/{name}/{_key_file(f'{purpose}[{index}]' if index else purpose)}"
+            for index, old in enumerate(paths)
+        }
+    for (table, field), renamed in changes.items():
+        text = _replaced(text, table, field, renamed)
         was = expected[table][field]
         listed = isinstance(was, list)
-        expected[table][field] = [new if item == old else item for item in was] if listed else new
+        expected[table][field] = [renamed[old] for old in was] if listed else renamed[was]
     if tomllib.loads(text) != expected:
         raise ConfigError(f'{file}: write each path on a line of its own, as folder = "data"')
     return text
 
 
-def _replaced(text: str, table: str, field: str, old: str, new: str) -> str:
-    """A TOML text with another text, or item of a list, in one field."""
-    begin = rf"^\[{table}\](?:(?!^\[).)*?^{field}\s*=\s*(?:\[[^\]]*?)?"
-    pattern = rf"(?ms)({begin})[\"']{re.escape(old)}[\"']"
-    return re.sub(pattern, rf'\g<1>"{new}"', text, count=1)
+def _replaced(text: str, table: str, field: str, renamed: Mapping[str, str]) -> str:
+    """A TOML text with other texts in one field, a text or a list of them, all at once: a new name
+    of one may be the old one of another."""
+
+    def rename(quoted: re.Match[str]) -> str:
+        return f'"{renamed.get(quoted[1], quoted[1])}"'
+
+    begin = rf"^\[{table}\](?:(?!^\[).)*?^{field}\s*=\s*"
+    value = r"\[[^\]]*\]|\"[^\"\n]*\"|'[^'\n]*'"
+    return re.sub(
+        rf"(?ms)({begin})({value})",
+        lambda found: found[1] + re.sub(r"[\"']([^\"'\n]*)[\"']", rename, found[2]),
+        text,
+        count=1,
+    )
 
 
 def _key_file(purpose: str) -> str:

@@ -6,7 +6,6 @@ the peers have seen (``protocol.oracle.recollection``), the ledger leaves events
 Those that are not in the backup may have been made after it: they are made, and marked, too.
 """
 
-import json
 import os
 import tarfile
 from contextlib import closing
@@ -14,6 +13,8 @@ from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Final
+
+import msgspec
 
 from actors.backup import FORMAT, MANIFEST, Manifest
 from actors.backup_files import DLC, HISTORY, SIGNER
@@ -74,6 +75,11 @@ def _unpack(archive: Path, into: Path, passphrase: str | None) -> Manifest:
     wrong = [name for name, said in manifest.files.items() if found.get(name) != said]
     if wrong:
         raise ConfigError(f"{archive}: {wrong[0]}: altered or missing; take another backup")
+    if not manifest.keys and passphrase is not None:
+        raise ConfigError(
+            f"{archive}: it holds no keys, so no passphrase proves who made it: if it is yours and"
+            " was made without one, leave the passphrase out"
+        )
     if manifest.keys:
         if passphrase is not None:
             unseal_keys((into / KEYS).read_bytes(), passphrase, manifest.digest, into)
@@ -84,15 +90,17 @@ def _unpack(archive: Path, into: Path, passphrase: str | None) -> Manifest:
 def _manifest(archive: Path, tar: tarfile.TarFile) -> Manifest:
     try:
         source = tar.extractfile(MANIFEST)
-        fields = json.loads(b"" if source is None else source.read(MANIFEST_MAX))
-        files = {name: (str(digest), int(size)) for name, (digest, size) in fields["files"].items()}
-        manifest = Manifest(**fields | {"files": files, "keys": tuple(fields["keys"])})
-    except (KeyError, TypeError, ValueError, AttributeError):
+        manifest = msgspec.json.decode(
+            b"" if source is None else source.read(MANIFEST_MAX), type=Manifest
+        )
+    except (KeyError, msgspec.MsgspecError):
         raise ConfigError(
             f"{archive}: no {MANIFEST} in it; name a file of `backup create`"
         ) from None
     if manifest.format != FORMAT:
         raise ConfigError(f"{archive}: format {manifest.format!r}, this program knows {FORMAT!r}")
+    if bool(manifest.keys) != (KEYS in manifest.files):
+        raise ConfigError(f"{archive}: {MANIFEST} and {KEYS} do not agree; take another backup")
     return manifest
 
 
@@ -139,6 +147,8 @@ def _mark(operator: Operator) -> None:
 def _require_whole(folder: Path, manifest: Manifest) -> Operator:
     """The node of an unpacked backup, everything in it looked at."""
     operator = load_operator(folder / manifest.node)
+    if operator.folder != (own := folder / "data" / operator.name):
+        raise ConfigError(f"{manifest.node}: its folder is not {own.relative_to(folder)} in it")
     guards = {str(path.relative_to(folder)): read_guard(path).seq for path in _guards(operator)}
     if guards != manifest.guards:
         raise GuardError(f"guards: they end at {guards}, the manifest says {manifest.guards}")

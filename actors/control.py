@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from actors.listening import close_server
 from protocol.errors import ConfigError, EncodingError, ProtocolError
 
 Method = Callable[..., Awaitable[Any]]
@@ -49,7 +50,7 @@ class Control:
     async def stop(self) -> None:
         """Close the socket with its connections and remove its file."""
         if self._server is not None:
-            self._server.close()
+            await close_server(self._server)
             self.path.unlink(missing_ok=True)
         for task in self._serving:
             task.cancel()

@@ -4,10 +4,10 @@ import asyncio
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.request import urlopen
 
 from actors.control import call
 from actors.doctor import Finding, fail, findings_of, ok, warn
+from actors.loopback import get_page
 from actors.operator import Operator
 from protocol.errors import ProtocolError
 
@@ -26,7 +26,7 @@ def running(operator: Operator) -> Iterator[Finding]:
     """The checks of a node that has its folder: it answers, hears, signs, and knows the time."""
     try:
         status = asyncio.run(call(operator.folder / "control.sock", "status", ANSWER_S))
-        metrics = _metrics(status["metrics"])
+        metrics = _metrics(operator.metrics.host, status["metrics"])
     except (ProtocolError, OSError) as error:
         remedy = "it is starting or stuck: the end of its log; then `systemctl restart` it"
         yield fail("answers", str(error), remedy)
@@ -49,9 +49,8 @@ def running(operator: Operator) -> Iterator[Finding]:
         yield from findings_of(checks)
 
 
-def _metrics(port: int) -> Metrics:
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=ANSWER_S) as reply:
-        text = reply.read().decode()
+def _metrics(host: str, port: int) -> Metrics:
+    text = get_page(port, "/metrics", ANSWER_S, host).decode()
     rows = (_SAMPLE.fullmatch(row) for row in text.splitlines() if not row.startswith("#"))
     return {(row[1], row[2] or ""): float(row[3]) for row in rows if row is not None}
 

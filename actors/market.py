@@ -352,8 +352,9 @@ class Market:
         them than a price."""
         config, names = self.config.network.config, self.config.network.names
         needed = thresholds(len(names), config.faults).agreement
-        away = [node.name for node in self.nodes if node.name in names and not node.connected]
-        if instrument.is_american and len(names) - len(away) < needed:
+        heard = {node.name for node in self.nodes if node.connected}
+        away = [name for name in names if name not in heard]
+        if instrument.is_american and self.nodes and len(names) - len(away) < needed:
             raise TermsError(
                 f"{instrument}: an American option takes {needed} of {len(names)} oracles, and"
                 f" {', '.join(away)} cannot be heard; try again when they are back, or choose a"

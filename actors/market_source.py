@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from actors.history import AnyCertificate, History, decode_certificate
@@ -23,6 +23,7 @@ from actors.network import AGGREGATOR_NAME, Network
 from actors.transport_observers import PATH
 from actors.transport_options import Tls
 from actors.transport_tls import pin_fault, pinned_context
+from actors.websocket_client import Connect
 from protocol import wire
 from protocol.errors import EncodingError, ProtocolError
 from protocol.oracle.batch_certificate import BatchCertificate
@@ -78,7 +79,7 @@ async def listen(node: NodeState, ca: Path | None, hear: Hear) -> None:
     while True:
         try:
             uri = node.url.rstrip("/") + PATH
-            async with connect(uri, ssl=tls, max_size=MAX_SIZE, compression=None) as socket:
+            async with Connect(uri, ssl=tls, max_size=MAX_SIZE, compression=None) as socket:
                 _require_pin(socket, node.pin)
                 node.connected, node.fault, wait_s = True, "", RETRY_S
                 async for data in socket:

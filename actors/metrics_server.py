@@ -6,6 +6,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Final, Self
 
+from actors.listening import close_server
 from actors.metrics import CONTENT_TYPE, Registry
 from actors.transport_options import is_loopback
 from protocol.errors import ConfigError
@@ -69,7 +70,7 @@ class MetricsServer:
     async def stop(self) -> None:
         """Close it and its connections."""
         if self._server is not None:
-            self._server.close()
+            await close_server(self._server)
             for client in list(self._clients):
                 client.transport.abort()
             await self._server.wait_closed()

@@ -18,6 +18,7 @@ from websockets.frames import CloseCode
 from websockets.server import ServerProtocol
 from websockets.uri import WebSocketURI
 
+from actors.listening import close_server
 from actors.logs import event
 from actors.transport_door import Door
 from actors.transport_link import Identity, Link, Sealer, Station, Traffic
@@ -131,7 +132,7 @@ class Transport:
             task.cancel()
         outcomes = await asyncio.gather(*self._dialling, return_exceptions=True)
         if self._server is not None:
-            self._server.close()
+            await close_server(self._server)
         if self._door is not None:
             self._door.close()
         for socket in list(self._sockets):
@@ -205,16 +206,21 @@ class Transport:
 
     def _accept(self) -> Socket:
         protocol = ServerProtocol(max_size=self._limits.frame_bytes, logger=WEBSOCKET_LOG)
-        return Socket(protocol, self._limits, self._meter(), self._made, route=self._route)
+        return Socket(protocol, self._limits, self._meter(), self._called, route=self._route)
 
     def _made(self, socket: Socket) -> None:
         self._sockets.add(socket)
-        self._strangers[socket] = None
         socket.done.add_done_callback(lambda _: self._forget(socket))
+
+    def _called(self, socket: Socket) -> None:
+        self._made(socket)
+        self._strangers[socket] = None
         if len(self._strangers) > self._limits.strangers:
             self._strangers = {s: None for s in self._strangers if s.is_stranger}
         if len(self._strangers) > self._limits.strangers:
-            next(iter(self._strangers)).abort("too many strangers")
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]  # now: a hundred may call before it has ended
+            oldest.abort("too many strangers")
 
     def _forget(self, socket: Socket) -> None:
         self._sockets.discard(socket)

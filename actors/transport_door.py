@@ -19,7 +19,7 @@ class Door:
     def __init__(
         self, context: ssl.SSLContext, limits: Limits, accept: Callable[[], Socket]
     ) -> None:
-        self.waiting: dict[asyncio.Task[None], None] = {}
+        self.waiting: dict[asyncio.Task[None], asyncio.Transport] = {}
         """One for each handshake that goes on, oldest first."""
         self._context = context
         self._limits = limits
@@ -31,17 +31,23 @@ class Door:
 
     def close(self) -> None:
         """Nobody gets in any more."""
-        for task in list(self.waiting):
-            task.cancel()
+        while self.waiting:
+            self._turn_away()
 
     def knock(self, caller: "_Caller", transport: asyncio.Transport) -> None:
         """Somebody has connected."""
         transport.pause_reading()  # what is said belongs to TLS
         task = asyncio.get_running_loop().create_task(self._admit(caller, transport))
-        self.waiting[task] = None
+        self.waiting[task] = transport
         task.add_done_callback(lambda done: self.waiting.pop(done, None))
         if len(self.waiting) > self._limits.strangers:
-            next(iter(self.waiting)).cancel()
+            self._turn_away()
+
+    def _turn_away(self) -> None:
+        """The oldest, at once: asyncio may accept a hundred callers in one turn of the loop."""
+        task = next(iter(self.waiting))
+        self.waiting.pop(task).abort()
+        task.cancel()
 
     async def _admit(self, caller: "_Caller", transport: asyncio.Transport) -> None:
         secured = None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
@@ -28,6 +29,14 @@ from protocol.errors import ConfigError
 
 DAYS: Final = 3650
 """What a certificate made here is valid for, before those who look at dates."""
+_UNREADABLE: Final = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What certificates can be that others have made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ def read_certificate(path: Path) -> Certificate:
         return _described(x509.load_pem_x509_certificate(path.read_bytes()))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise ConfigError(f"{path}: holds no certificate in PEM ({error})") from None
 
 
@@ -53,7 +62,7 @@ def pin_of(der: bytes) -> bytes:
     """The pin of the key in a certificate; ConfigError if it is none."""
     try:
         return _pin(x509.load_der_x509_certificate(der))
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise ConfigError(f"no certificate ({error})") from None
 
 

@@ -20,6 +20,7 @@ from random import Random
 from typing import Any, Final, Self, cast
 
 from actors.chaos.lane import EOF, LOST, Lane, Shape, Way
+from actors.listening import close_server
 from actors.network import AGGREGATOR_NAME, load_network
 from actors.operator import load_operator
 from actors.transport_options import parse_url
@@ -137,7 +138,7 @@ class Links:
 
     async def _close(self) -> None:
         for server in self._servers:
-            server.close()
+            await close_server(server)
         self._cut(None, None)
         await asyncio.sleep(0)  # connections are told in the next turn
         await asyncio.sleep(0)

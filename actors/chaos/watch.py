@@ -8,7 +8,6 @@ from shutil import copy
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.error import URLError
-from urllib.request import urlopen
 
 from actors.chaos.ground import Ground
 from actors.chaos.invariants import Certified, Invariant, Ledger
@@ -16,6 +15,7 @@ from actors.chaos.pace import Pace
 from actors.chaos.processes import marked, spoken, title
 from actors.history import History, decode_certificate
 from actors.journal import Journal
+from actors.loopback import get_page
 from protocol.errors import ProtocolError
 from protocol.oracle.evidence import Evidence
 from protocol.oracle.observation import MAGIC, Observation
@@ -174,7 +174,6 @@ class Watch:
         if status is None:
             return b""
         try:
-            with urlopen(f"http://127.0.0.1:{status['metrics']}/metrics", timeout=PAGE_S) as reply:
-                return bytes(reply.read())
+            return get_page(status["metrics"], "/metrics", PAGE_S)
         except (URLError, OSError):
             return b""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from actors.feeds.adapter import Adapter
@@ -15,6 +15,7 @@ from actors.feeds.host import Host, Policy
 from actors.feeds.http_get import USER_AGENT
 from actors.feeds.http_reply import HttpReply
 from actors.feeds.strict_json import MAX_BYTES
+from actors.websocket_client import Connect
 
 MAX_QUEUE: Final = 16
 """Frames that wait for us; beyond them TCP makes the venue wait, or cut us off."""
@@ -30,13 +31,6 @@ _RENEW: Final = {
 }
 _ACKS: Final = {Action.ACK, Action.TREAT_AS_ACK}
 _NO_SIGN_OF_LIFE: Final = {Reason.FRAME, Reason.FIELD, Reason.STALE, Reason.FUTURE}
-
-
-class _Connect(connect):
-    """A venue that redirects is not the venue: the redirect is an error."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
 
 
 class Session:
@@ -112,7 +106,7 @@ class Session:
             self._notify()
 
     async def _connected(self) -> str:
-        async with _Connect(
+        async with Connect(
             self._endpoint.websocket_url,
             max_size=MAX_BYTES,
             max_queue=MAX_QUEUE,

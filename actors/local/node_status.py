@@ -5,11 +5,11 @@ from contextlib import closing, suppress
 from itertools import islice
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 from actors.control import call
 from actors.history import History
 from actors.local.place import Node
+from actors.loopback import get_page
 from actors.network import AGGREGATOR_NAME, Network
 from protocol.errors import ProtocolError
 from protocol.oracle.messages import AGGREGATOR
@@ -62,8 +62,8 @@ def _ask(node: Node) -> dict[str, Any] | None:
 def health(port: int) -> str:
     """Empty if the process behind a metrics port is well, else why it is not."""
     try:
-        with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=ASK_S):
-            return ""
+        get_page(port, "/healthz", ASK_S)
+        return ""
     except HTTPError as error:
         with closing(error):
             return str(error.read().decode(errors="replace"))

@@ -5,6 +5,8 @@ import json
 import shutil
 import tarfile
 from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -190,6 +192,20 @@ def test_who_changes_the_manifest_has_the_passphrase(node, tmp_path):
     assert read_guard(guard).is_restored
 
 
+def listed(members, name, data=b"x"):
+    """A file that the manifest knows of."""
+    members[name] = data
+    files = json.loads(members[MANIFEST])["files"]
+    edit(members, files=files | {name: (sha256(data).hexdigest(), len(data))})
+
+
+def elsewhere(members, folder):
+    """The node's data in a folder that is not the backup's."""
+    text = members["alpha.toml"].decode()
+    assert 'folder = "data/alpha"' in text
+    listed(members, "alpha.toml", text.replace('"data/alpha"', f'"{folder}"').encode())
+
+
 def edit(members, **fields):
     manifest = json.loads(members[MANIFEST])
     members[MANIFEST] = json.dumps(manifest | fields).encode()
@@ -203,12 +219,17 @@ def edit(members, **fields):
         (lambda m: edit(m, format="oracle-vm backup 2"), "this program knows"),
         (lambda m: m.pop("network.toml"), "network.toml: altered or missing"),
         (lambda m: m.update({"network.toml": b"x"}), "network.toml: altered or missing"),
-        (lambda m: m.update({"../evil": b"x"}), "../evil: not in its manifest"),
-        (lambda m: m.update({"/tmp/evil": b"x"}), "/tmp/evil: not in its manifest"),
+        (lambda m: m.update({"evil": b"x"}), "evil: not in its manifest"),
+        (lambda m: listed(m, "../evil"), "../evil: not in its manifest"),
+        (lambda m: listed(m, "/tmp/oracle-vm-evil"), "/tmp/oracle-vm-evil: not in its manifest"),
+        (lambda m: edit(m, node=5), "no manifest.json in it"),
+        (lambda m: edit(m, keys=["oracle.key"]), "do not agree"),
+        (lambda m: elsewhere(m, "/tmp/oracle-vm-evil"), "its folder is not data/alpha in it"),
+        (lambda m: elsewhere(m, "../alpha"), "its folder is not data/alpha in it"),
         (lambda m: edit(m, guards={"data/alpha/guard.journal": 4}), "the manifest says"),
         (lambda m: edit(m, guards={}), "the manifest says"),
     ],
-    ids=map(str, range(9)),
+    ids=map(str, range(14)),
 )
 def test_a_backup_that_was_changed_is_refused_and_nothing_is_left(node, tmp_path, change, reason):
     create_backup(node, tmp_path / "alpha.tar")
@@ -218,6 +239,37 @@ def test_a_backup_that_was_changed_is_refused_and_nothing_is_left(node, tmp_path
     with pytest.raises((ConfigError, GuardError), match=reason):
         restore_backup(bad, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+    assert not Path("/tmp/oracle-vm-evil").exists()
+
+
+def test_a_passphrase_proves_nothing_of_a_backup_without_keys(node, tmp_path):
+    """Who takes the sealed keys out, and everything that names them, can change the rest."""
+    create_backup(node, tmp_path / "alpha.tar", PASSPHRASE)
+
+    def stripped(members):
+        del members[KEYS]
+        files = json.loads(members[MANIFEST])["files"]
+        del files[KEYS]
+        edit(members, keys=[], files=files)
+
+    bad = changed(tmp_path / "alpha.tar", tmp_path / "bad.tar", stripped)
+    for act in (check_backup, lambda *a: restore_backup(a[0], tmp_path / "new", a[1])):
+        with pytest.raises(ConfigError, match="it holds no keys, so no passphrase proves"):
+            act(bad, PASSPHRASE)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_new_key_may_stand_before_the_old_one(node, tmp_path):
+    """New names of files in a backup may be old ones of others."""
+    new = create_key(node.parent / "keys/alpha/oracle-1.key").public
+    keys = 'oracle = ["keys/alpha/oracle-1.key", "keys/alpha/oracle.key"]'
+    node.write_text(node.read_text().replace('oracle = "keys/alpha/oracle.key"', keys))
+    create_backup(node, tmp_path / "alpha.tar", PASSPHRASE)
+    restore_backup(tmp_path / "alpha.tar", tmp_path / "new", PASSPHRASE)
+    restored = load_operator(tmp_path / "new" / "alpha.toml")
+    assert load_key(restored.keys["oracle"]).public == new
+    old = load_key(node.parent / "keys/alpha/oracle.key").public
+    assert load_key(restored.keys["oracle[1]"]).public == old
 
 
 def test_what_a_command_refuses(node, tmp_path):

@@ -270,6 +270,9 @@ async def test_an_american_option_is_sold_while_enough_oracles_can_settle_it(tmp
         with pytest.raises(TermsError, match="3 of 3 oracles, and charlie cannot be heard"):
             await market.order("b", b"b", american, accepted)
         await market.order("c", b"c", order(), accepted)
+        del market.nodes[2]  # it has left the network; new contracts are still of its epoch
+        with pytest.raises(TermsError, match="3 of 3 oracles, and charlie cannot be heard"):
+            await market.order("d", b"d", american, accepted)
 
 
 async def test_what_ended_a_contract_is_waited_for(tmp_path):

@@ -94,6 +94,25 @@ async def test_what_a_node_should_not_say_is_counted():
         assert "another configuration" in state.fault
 
 
+@pytest.mark.parametrize(
+    "location", ["http://[x/", "ws://127.0.0.1:99999/", "http://127.0.0.1/\r\nLocation: ws://b/"]
+)
+async def test_who_answers_cannot_send_it_elsewhere(location):
+    called = []
+
+    async def redirect(reader, writer):
+        called.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(redirect, "127.0.0.1", 0) as server:
+        state = node(server.sockets[0].getsockname()[1])
+        async with doing(listen(state, None, lambda _: None)) as task:
+            await until(lambda: len(called) > 2, "it dials again")
+            assert not task.done()
+            assert "302" in state.fault
+
+
 async def test_a_history_is_followed_from_a_round_on(tmp_path):
     path, heard = tmp_path / "history.sqlite", []
     async with doing(follow(path, ROUND + 1, heard.append)):

@@ -223,6 +223,40 @@ async def test_a_stranger_that_says_too_much():
             await until(lambda: not target.transport._sockets)
 
 
+def crowd(port, count):
+    """So many callers that say nothing, before the event loop has a turn."""
+    return [sockets.create_connection(("127.0.0.1", port)) for _ in range(count)]
+
+
+async def test_strangers_that_come_together_are_bounded():
+    """asyncio accepts up to a hundred callers in one turn."""
+    limits = replace(QUICK, strangers=4, open_s=10)
+    async with Operator(AGGREGATOR, limits=limits) as target:
+        held = []
+        for _ in range(3):
+            held += crowd(target.transport.port, 60)
+            for _ in range(5):
+                await asyncio.sleep(0)
+                assert len(target.transport._strangers) <= 4
+        await until(lambda: len(target.transport._sockets) == 4)
+        for caller in held:
+            caller.close()
+
+
+async def test_strangers_do_not_take_the_place_of_who_is_dialled():
+    limits = replace(QUICK, strangers=4, open_s=10)
+    with sockets.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}"
+        async with Operator(1, {0: url}, limits=limits) as oracle:
+            await until(lambda: oracle.transport._sockets)
+            (dialled,) = oracle.transport._sockets
+            held = crowd(oracle.transport.port, 20)
+            await until(lambda: len(oracle.transport._sockets) == 1 + 4)
+            assert dialled in oracle.transport._sockets
+            for caller in held:
+                caller.close()
+
+
 async def test_strangers_make_room_for_newer_ones():
     limits = replace(QUICK, strangers=4, open_s=10)
     async with Operator(AGGREGATOR, limits=limits) as target:

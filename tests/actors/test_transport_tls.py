@@ -3,10 +3,16 @@
 import asyncio
 import contextlib
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from ssl import DER_cert_to_PEM_cert
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from websockets.asyncio.client import connect
 
 from actors.transport_options import Tls
@@ -205,12 +211,45 @@ def test_a_renewed_certificate_of_the_same_key_has_the_same_pin(tmp_path, selfma
     described = read_certificate(folder / "tls.pem")
     assert (described.pin, described.names) == (pin, ("127.0.0.1",))
     assert (folder / "tls-key.pem").stat().st_mode & 0o777 == 0o600
-    der = trustme.CA().cert_pem.bytes()
-    (tmp_path / "ca.pem").write_bytes(der)
+    key = load_pem_private_key((folder / "tls-key.pem").read_bytes(), None)
+    renewed = signed_by_itself(key)
+    assert renewed.public_bytes(Encoding.PEM) != (folder / "tls.pem").read_bytes()
+    assert pin_of(renewed.public_bytes(Encoding.DER)) == pin
+    (tmp_path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
     assert read_certificate(tmp_path / "ca.pem").pin != pin
-    with pytest.raises(ConfigError, match="no certificate"):
-        pin_of(b"no DER")
     with pytest.raises(ConfigError, match="holds no certificate"):
         read_certificate(folder / "tls-key.pem")
     with pytest.raises(ConfigError, match="never overwritten"):
         create_certificate(folder, "127.0.0.1")
+
+
+def signed_by_itself(key):
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "another")])
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, SHA256())
+    )
+
+
+def odd(der):
+    """The certificate with a version that there is not; OpenSSL takes it."""
+    assert der.count(b"\xa0\x03\x02\x01\x02") == 1
+    return der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01")
+
+
+def test_a_certificate_that_makes_no_sense_is_an_error_of_ours(tmp_path):
+    der = signed_by_itself(ec.generate_private_key(ec.SECP256R1())).public_bytes(Encoding.DER)
+    assert len(pin_of(der)) == 32
+    for bad in (b"no DER", b"", der[:-1], odd(der)):
+        with pytest.raises(ConfigError, match="no certificate"):
+            pin_of(bad)
+    (tmp_path / "odd.pem").write_text(DER_cert_to_PEM_cert(odd(der)))
+    with pytest.raises(ConfigError, match="holds no certificate"):
+        read_certificate(tmp_path / "odd.pem")
