@@ -208,7 +208,7 @@ def running(node, monkeypatch, status, metrics):
         return STATUS | {"pid": 1, "metrics": 1} | status
 
     monkeypatch.setattr(doctor_running, "call", call)
-    monkeypatch.setattr(doctor_running, "_metrics", lambda port: METRICS | metrics)
+    monkeypatch.setattr(doctor_running, "_metrics", lambda *_: METRICS | metrics)
     return {f.name: f for f in doctor_running.running(load_operator(node))}
 
 
