@@ -17,6 +17,7 @@ from actors.aggregator import Aggregator
 from actors.config import CHAIN_NODE, CHAIN_SOCKET, serves
 from actors.coordinator_commands import serve
 from actors.coordinator_config import CoordinatorConfig, load_coordinator
+from actors.files import write_whole
 from actors.logs import open_log
 from actors.operator import Operator, load_operator
 from actors.oracle import Oracle
@@ -147,4 +148,6 @@ def own_node(file: Path, role: str, ran_on: str) -> Operator:
 
 def has_run_here(operator: Operator) -> None:
     """Leave the name of this machine in the folder of a node that has the lock of its guard."""
-    (operator.folder / RAN_ON).write_text(socket.gethostname())
+    path, name = operator.folder / RAN_ON, socket.gethostname()
+    if not path.is_file() or path.read_text() != name:
+        write_whole(path, name.encode())

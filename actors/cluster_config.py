@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from actors.files import expanded
 from actors.network import Table, decode
 from actors.supervision import Patience
 from actors.transport_options import Address, parse_address
@@ -101,7 +102,7 @@ def load_cluster_config(path: Path) -> ClusterConfig:
     return ClusterConfig(
         path=path.absolute(),
         address=cluster.address,
-        token=folder / Path(cluster.token).expanduser(),
+        token=folder / expanded(Path(cluster.token)),
         folder=folder / cluster.folder,
         metrics=metrics,
         log=cluster.log,

@@ -36,6 +36,7 @@ from actors.restarts import Restarts
 from actors.runtime import Look, answers, joined_cluster, look
 from actors.supervision import Phase, State, Watched, role_state, worst
 from actors.until_stopped import until_stopped
+from protocol.errors import ConfigError
 from protocol.settlement.terms import settlement_template
 
 LOST_S: Final = 45.0
@@ -148,7 +149,10 @@ class Supervisor:
             state.written_ms = time.time_ns() // 1_000_000
         self._shown = state
         self.meters.show(state)
-        state.write(self.config.state)
+        try:
+            state.write(self.config.state)
+        except OSError as error:  # a full disk must not leave the actors alone
+            event(log, "state not written", logging.ERROR, reason=str(error))
 
     def wait(self, lost: str) -> None:
         """There is no cluster to join yet, and this is why."""
@@ -170,9 +174,12 @@ class Supervisor:
         if self._lost:
             event(log, "ended without a head", logging.WARNING)
             os._exit(0)
+        self._threads.shutdown()  # one of them may be about to start an actor
         for actor in self.actors:
-            if actor.handle is not None:
-                placement.stop(actor.handle)
+            # This process may have been told to end before it has found what one before started.
+            handle = actor.handle or placement.found(actor.kind, actor.name)
+            if handle is not None:
+                placement.stop(handle)
                 actor.watched, actor.pid = Watched(reason="stopped"), None
         self.say()
         event(log, "ended", actors=len(self.actors))
@@ -327,7 +334,10 @@ def _actors(config: ClusterConfig, before: ClusterState | None) -> list[Kept]:
 async def supervise(config: ClusterConfig) -> None:
     """Supervise until SIGINT or SIGTERM, which ends the actors too. GuardError if another process
     does, ConfigError if the cluster does not let us in; a head that is not there is waited for."""
-    config.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"[cluster] folder: {config.folder}: {error.strerror}") from None
     lock = open_locked(config.lock)
     try:
         supervisor = Supervisor(config)

@@ -1,16 +1,12 @@
 """``state.json`` of ``cluster run``: where its roles stand, for those who ask and for the next
 supervisor, which learns from it what has run before."""
 
-import os
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from actors.files import write_all
+from actors.files import write_whole
 from actors.supervision import Phase, State
-
-ONCE: Final = "state.new"
 
 
 class ActorState(msgspec.Struct):
@@ -55,11 +51,4 @@ class ClusterState(msgspec.Struct):
 
     def write(self, path: Path) -> None:
         """Whole or not at all, and on the disk."""
-        draft = path.with_name(ONCE)
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            write_all(fd, msgspec.json.format(msgspec.json.encode(self)))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        draft.replace(path)
+        write_whole(path, msgspec.json.format(msgspec.json.encode(self)))

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from protocol.errors import GuardError
+from protocol.errors import ConfigError, GuardError
 
 Fsync = Callable[[int], None]
 """``os.fsync``; tests replace it to inject disk errors."""
@@ -51,6 +51,27 @@ def write_all(fd: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file: after a crash it has what it had or ``data``, and that is on the disk."""
+    draft = path.with_name(f"{path.name}.new")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def expanded(path: Path) -> Path:
+    """With the home folder of who is named by ``~``; ConfigError if that is nobody."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path}: no such user; write the whole path") from None
 
 
 def read_all(fd: int) -> bytes:

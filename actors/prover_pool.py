@@ -12,6 +12,7 @@ A driver that dies starts over: the longest trace there is takes one core six se
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from random import SystemRandom
@@ -19,11 +20,11 @@ from typing import Any, Final
 
 from actors.logs import event
 from actors.outcomes import Answered, Outcome, fetch, first_done
-from actors.prover import Job
-from actors.prover_schedule import HERE, Proof, Schedule, Share, Work
+from actors.prover import Job, Proved
+from actors.prover_schedule import HERE, LATE_MOST_S, Proof, Schedule, Share, Work
 from protocol.errors import ProtocolError
 from riscv_vm.image import ProgramImage
-from riscv_vm.prove import ChunkTask, PrePass, prove_chunks
+from riscv_vm.prove import ChunkTask, Hashed, PrePass, prove_chunks
 
 TURN_S: Final = 0.1
 """The longest wait for an answer before the pool looks who is late."""
@@ -84,7 +85,9 @@ class _Run:
         self._pool, self._job, self._progress = pool, job, progress
         self._execution = job.execution(pool.image)
         self.prepass = PrePass(self._execution, task_steps // self._execution.chunk_steps)
-        self.schedule = Schedule(pool.provers, pool.twice, pool.chance, pool.excluded)
+        # Others have their turn before nobody has answered for too long.
+        late_s = min(LATE_MOST_S, pool.deadline_s / 3)
+        self.schedule = Schedule(pool.provers, pool.twice, pool.chance, pool.excluded, late_s)
         self._calls: dict[Any, tuple[str, Work | None]] = {}
         """By Ray's reference: whom it went to, and the task; without one it asks who is there."""
         self._probed: dict[str, float] = {}
@@ -147,7 +150,10 @@ class _Run:
             if work is None:
                 self.schedule.back(name)
             else:
-                proved = outcome.value
+                if fault := malformed(outcome.value, self._execution.width):
+                    self.schedule.exclude(name, fault)
+                    return
+                proved: Proved = outcome.value
                 self.schedule.answered(name, work, proved.hashed, proved.seconds, now)
                 self._tell()
         elif work in self.schedule.seats[name].calls:
@@ -193,3 +199,19 @@ class _Run:
                 f" {', '.join(schedule.away) or 'none'}); see to their machines, or prove without"
                 " them"
             )
+
+
+def malformed(answer: object, width: int) -> str:
+    """Why it is no answer to a task, whatever the roots are; empty if it is one. Who runs a prover
+    runs any code: an answer is not believed to have the right types either."""
+    if not isinstance(answer, Proved) or not isinstance(answer.hashed, Hashed):
+        return f"answered with {type(answer).__name__}"
+    hashed, seconds = answer.hashed, answer.seconds
+    if not (isinstance(seconds, float) and 0 <= seconds < math.inf):
+        return f"took {seconds!r:.20} seconds"
+    digests = (hashed.start, hashed.end)
+    if not (type(hashed.roots) is tuple and all(type(data) is bytes for data in digests)):
+        return "gave roots and states of other types"
+    if not all(type(root) is bytes and len(root) == width for root in hashed.roots):
+        return f"gave roots that are not {width} bytes each"
+    return ""

@@ -23,6 +23,8 @@ LATE_S: Final = 2.0
 LATE_TIMES: Final = 4
 """A prover is late with a task that is out this long, and this many times as long as any task that
 was answered: it counts as lost until it is heard of again."""
+LATE_MOST_S: Final = 20.0
+"""But it is late with one that is out as long as this, however slow some are."""
 LOSSES: Final = 3
 """A prover that is lost so often without an answer in between is left out."""
 
@@ -129,6 +131,7 @@ class Schedule:
         twice: float,
         chance: Callable[[], float],
         excluded: dict[str, str],
+        late_most_s: float = LATE_MOST_S,
     ) -> None:
         """``chance`` draws from [0, 1). ``excluded`` says why a prover is out; it grows."""
         self.seats = {name: Seat() for name in provers}
@@ -136,6 +139,7 @@ class Schedule:
         self.works: list[Work] = []
         self._twice = twice
         self._chance = chance
+        self._late_most_s = late_most_s
         self._queue: deque[Work] = deque()
         self._disputes: deque[Work] = deque()
         self._open: set[Work] = set()
@@ -267,7 +271,7 @@ class Schedule:
     def _patience_s(self) -> float:
         """How long a task may be out. An answer that was late counts for no more than this: a
         prover that was frozen for a minute must not cost the next one four."""
-        return max(LATE_S, LATE_TIMES * self._slowest)
+        return min(max(LATE_S, LATE_TIMES * self._slowest), self._late_most_s)
 
     def back(self, name: str) -> None:
         """``name`` is there again."""

@@ -113,6 +113,8 @@ def show_token(token: Path) -> None:
         raise ConfigError(
             f"{token}: the cluster's token cannot be read ({error.strerror})"
         ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{token}: no text; put the token of the cluster's nodes there") from None
     if is_empty:
         raise ConfigError(f"{token}: empty; put the token of the cluster's nodes there")
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -126,7 +128,7 @@ def answers(address: str) -> bool:
     head = parse_address("address", address)
     try:
         socket.create_connection((head.host, head.port), KNOCK_S).close()
-    except (OSError, OverflowError):
+    except (OSError, OverflowError, UnicodeError):  # the last of a name that is none
         return False
     return True
 

@@ -1,13 +1,14 @@
 """``oracle-vm vm prove --provers N``: with the provers of a cluster. Takes Ray."""
 
-import os
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 from actors import placement
+from actors.files import expanded
 from actors.outcomes import Answered, eventually, fetch
 from actors.prover import Prover
 from actors.prover_pool import ProverPool
@@ -28,7 +29,7 @@ def the_cluster(provers: int, address: str | None, token: Path) -> AbstractConte
     """The running one at ``address``, or one of this command's own."""
     if address is None:
         return local_cluster(cpus=provers)
-    return joined_cluster(address, token.expanduser())
+    return joined_cluster(address, expanded(token))
 
 
 def prove_by_pool(
@@ -56,9 +57,9 @@ def _started(count: int, kept: int, image: ProgramImage) -> dict[str, Any]:
             f"--provers {kept + count}: the cluster keeps {kept} and has room for"
             f" {free(kind.prefix):g} more; ask for fewer, or have more nodes offer `prover`"
         ) from None
+    run = token_hex(4)  # process ids of two containers may be equal
     provers = {
-        f"prover-{i}": placement.start(kind, f"vm-{os.getpid()}-{i}", Prover, image)
-        for i in range(count)
+        f"prover-{i}": placement.start(kind, f"vm-{run}-{i}", Prover, image) for i in range(count)
     }
     for name, prover in provers.items():
         started = fetch(prover.pid.remote(), STARTUP_S)

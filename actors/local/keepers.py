@@ -31,7 +31,8 @@ def start(site: Site) -> list[Place]:
             keeper.terminate()  # each ends its programs
         for keeper in keepers:
             keeper.wait()
-        stop(groups)
+        # What has another keeper by now was started by another `up`: it is not ours to end.
+        stop([group for group in groups if living(group.process(KEEPER)) is None])
         raise
     return groups
 

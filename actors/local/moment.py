@@ -10,6 +10,7 @@ from protocol.options.instrument import EXPIRY_HOUR_UTC
 DAY_MS: Final = 86_400_000
 EXPIRY_MS: Final = EXPIRY_HOUR_UTC * 3_600_000
 MINUTE_MS: Final = 60_000
+YEAR_MIN: Final = 525_600
 
 
 def offset_ms(at: str | None, before_expiry_min: float | None, clock: Clock) -> int | None:
@@ -21,6 +22,8 @@ def offset_ms(at: str | None, before_expiry_min: float | None, clock: Clock) -> 
     if at is not None:
         wanted_ms = _parsed_ms(at)
     elif before_expiry_min is not None:
+        if not 0 <= before_expiry_min < YEAR_MIN:
+            raise ConfigError(f"--before-expiry {before_expiry_min:g}: 0 to {YEAR_MIN} minutes")
         ahead_ms = round(before_expiry_min * MINUTE_MS)
         days = -(-(clock.now_ms() + ahead_ms - EXPIRY_MS) // DAY_MS)
         wanted_ms = days * DAY_MS + EXPIRY_MS - ahead_ms

@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from actors.files import write_whole
+
 State = Literal["starting", "running", "restarting", "failed"]
 Phase = Literal["starting", "up", "failed", "stopping"]
 
@@ -34,6 +36,4 @@ class KeeperState(msgspec.Struct):
 
     def write(self, path: Path) -> None:
         """Whole or not at all."""
-        draft = path.with_suffix(".new")
-        draft.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
-        draft.replace(path)
+        write_whole(path, msgspec.json.format(msgspec.json.encode(self)))

@@ -12,8 +12,10 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from actors import placement
 from actors.cluster_actors import (
     HISTORY,
+    RAN_ON,
     ClusterCoordinator,
     ClusterProver,
     has_run_here,
@@ -22,12 +24,19 @@ from actors.cluster_actors import (
 from actors.cluster_commands import cluster
 from actors.cluster_config import load_cluster_config
 from actors.cluster_meters import ClusterMeters
-from actors.cluster_run import Supervisor
+from actors.cluster_run import Supervisor, supervise
 from actors.cluster_state import ActorState, ClusterState, RoleState
 from actors.files import open_locked
 from actors.network_files import NAMES, Layout, write_network
 from actors.ports import free_ports
-from actors.runtime import OTHER_VERSION, WRONG_TOKEN, _refusal, joined_cluster, show_token
+from actors.runtime import (
+    OTHER_VERSION,
+    WRONG_TOKEN,
+    _refusal,
+    joined_cluster,
+    show_token,
+    try_cluster,
+)
 from actors.supervision import Patience, Phase, State
 from protocol.errors import ConfigError, GuardError
 from protocol.settlement.terms import settlement_template
@@ -97,6 +106,9 @@ def test_a_token_is_a_file_that_only_its_owner_reads(token):
     token.chmod(0o600)
     token.write_text("\n")
     with pytest.raises(ConfigError, match="empty"):
+        show_token(token)
+    token.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="no text"):
         show_token(token)
     token.unlink()
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -187,6 +199,61 @@ async def test_without_a_head_nothing_is_well_and_ends_are_remembered(file):
     assert len(known.restarts.at_s) == 1
 
 
+async def test_a_full_disk_leaves_no_actor_alone(file, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    config = load_cluster_config(file)
+    config.folder.mkdir()
+    supervisor = Supervisor(config)
+    async with supervisor.metrics:
+        monkeypatch.setattr(ClusterState, "write", full)
+        supervisor.say(lost="no head")
+        assert supervisor.fault() == "no head"
+        assert not config.state.exists()
+        monkeypatch.undo()
+        supervisor.say(lost="")
+    assert ClusterState.read(config.state) is not None
+
+
+async def test_told_to_end_it_ends_what_a_supervisor_before_it_has_started(file, monkeypatch):
+    """Also before it has found any of it, and what it is about to find or start."""
+    alive, ended = {"oracle/0": "alpha", "prover/0": "p0"}, []
+    monkeypatch.setattr(placement, "found", lambda kind, name: alive.get(kind.full_name(name)))
+    monkeypatch.setattr(placement, "stop", ended.append)
+    config = load_cluster_config(file)
+    config.folder.mkdir()
+    supervisor = Supervisor(config)
+
+    def start():
+        time.sleep(0.2)
+        alive["prover/1"] = "p1"
+
+    async with supervisor.metrics:
+        supervisor._aside(start)
+        supervisor.end()
+    assert ended == ["alpha", "p0", "p1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"address": "a..b:6379"}, "no Ray head listens"),
+        ({"token": "~nobody-of-this-name/token"}, "no such user"),
+        ({"folder": "cluster.toml"}, "folder: .*cluster.toml: File exists"),
+    ],
+)
+async def test_what_cannot_be_there_is_said(file, token, change, reason):
+    (name, value), text = next(iter(change.items())), file.read_text()
+    old = next(line for line in text.splitlines() if line.startswith(name))
+    file.write_text(text.replace(old, f'{name} = "{value}"'))
+    with pytest.raises(ConfigError, match=reason):
+        config = load_cluster_config(file)
+        if name == "folder":
+            await supervise(config)
+        try_cluster(config.address, 1.0)
+
+
 def test_metrics_show_actors_and_roles():
     meters = ClusterMeters({"oracle": ["oracle/0"]})
     meters.show(standing())
@@ -213,6 +280,9 @@ def test_a_node_that_ran_elsewhere_does_not_begin_without_its_guard(tmp_path):
     operator = own_node(file, "oracle", "other-host")
     assert operator.name == "alpha"
     has_run_here(operator)
+    noted = (folder / RAN_ON).stat()
+    has_run_here(operator)
+    assert (folder / RAN_ON).stat().st_mtime_ns == noted.st_mtime_ns
     own_node(file, "oracle", socket.gethostname())
     with pytest.raises(GuardError, match=r"stale: .* this node has run on other-host since"):
         own_node(file, "oracle", "other-host")

@@ -5,7 +5,9 @@ from random import Random
 
 import pytest
 
-from actors.prover_schedule import IN_FLIGHT, LATE_S, LATE_TIMES, LOSSES, Schedule
+from actors.prover import Proved
+from actors.prover_pool import malformed
+from actors.prover_schedule import IN_FLIGHT, LATE_MOST_S, LATE_S, LATE_TIMES, LOSSES, Schedule
 from riscv_vm.checkpoint import Checkpoint
 from riscv_vm.prove import ChunkTask, Hashed
 from tests.bench._schedule import Costs, Simulation, honest
@@ -91,6 +93,47 @@ def test_one_that_was_frozen_does_not_make_the_pool_wait_for_the_next():
     plan.give(60.0)
     assert plan.late(60.0 + LATE_TIMES * LATE_S) == []
     assert plan.late(60.1 + LATE_TIMES * LATE_S) == ["q"]
+
+
+def test_a_prover_that_is_slower_each_time_does_not_make_the_pool_wait_for_ever():
+    plan, now = schedule("flapping", "p"), 0.0
+    plan.seats["p"].away = True
+    for number, took_s in enumerate((1.9, 7.5, 29.9, 60.0)):
+        add(plan, number)
+        name, work = plan.give(now)
+        assert name == "flapping"
+        now += took_s
+        plan.answered(name, work, said(number), took_s, now)
+    add(plan, 4)
+    plan.give(now)
+    plan.back("p")
+    assert plan.late(now + LATE_MOST_S) == []
+    assert plan.late(now + LATE_MOST_S + 0.1) == ["flapping"]
+    assert plan.give(now + 21)[0] == "p"
+
+
+HASHED = Hashed((bytes(20),), bytes(32), bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Proved(HASHED, 0.5), ""),
+        (None, "answered with NoneType"),
+        (HASHED, "answered with Hashed"),
+        (Proved(None, 0.5), "answered with Proved"),
+        (Proved(HASHED, float("nan")), "took nan seconds"),
+        (Proved(HASHED, "1"), "took '1' seconds"),
+        (Proved(replace(HASHED, roots=[bytes(20)]), 0.5), "of other types"),
+        (Proved(replace(HASHED, roots=None), 0.5), "of other types"),
+        (Proved(replace(HASHED, end=bytearray(32)), 0.5), "of other types"),
+        (Proved(replace(HASHED, roots=([0],)), 0.5), "not 20 bytes each"),
+        (Proved(replace(HASHED, roots=(bytes(32),)), 0.5), "not 20 bytes each"),
+    ],
+)
+def test_what_is_no_answer_has_a_reason(answer, reason):
+    assert malformed(answer, 20).endswith(reason)
+    assert bool(malformed(answer, 20)) == bool(reason)
 
 
 def test_where_two_differ_the_driver_decides_and_the_liar_leaves_nothing():

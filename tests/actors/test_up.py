@@ -286,6 +286,9 @@ def test_a_clock_is_set_before_an_expiry(place):
         offset_ms("2036-12-27T06:55:00Z", 1.0, clock)
     with pytest.raises(ConfigError, match="write a time, as"):
         offset_ms("tomorrow", None, clock)
+    for minutes in (float("inf"), float("nan"), -1.0, 1e9):
+        with pytest.raises(ConfigError, match=r"--before-expiry .*: 0 to 525600 minutes"):
+            offset_ms(None, minutes, clock)
 
 
 def test_live_venues_have_real_time(tmp_path):

@@ -8,7 +8,7 @@ from riscv_vm.guest import guest_elf
 from riscv_vm.image import ProgramImage, load_elf
 from riscv_vm.prove import ChunkTask
 
-LIES = ("root", "start", "end", "missing")
+LIES = ("root", "start", "end", "missing", "types")
 
 
 def hash_image() -> ProgramImage:
@@ -51,4 +51,5 @@ class LyingProver(Prover):
             "start": replace(true, start=bytes(32)),
             "end": replace(true, end=bytes(32)),
             "missing": replace(true, roots=true.roots[:-1]),
+            "types": replace(true, roots=[[root] for root in true.roots]),
         }[self._lie]
