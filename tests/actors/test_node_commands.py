@@ -47,20 +47,20 @@ MORE = {"expire": ("--start", 1, "--target", 2), "notice": ("00",)}
 
 @pytest.mark.parametrize("command", ORACLE)
 def test_an_oracle_command_wants_an_oracles_file(net, command):
-    file = net / "aggregator.toml"
+    file, before = net / "aggregator.toml", {*net.rglob("*")}
     assert refused("oracle", command, "--config", file) == (
         f"{file}: [node] role is aggregator, not oracle: name another file"
     )
-    assert not (net / "data").exists()
+    assert {*net.rglob("*")} == before
 
 
 @pytest.mark.parametrize("command", AGGREGATOR)
 def test_an_aggregator_command_wants_the_aggregators_file(net, command):
-    file = net / "alpha.toml"
+    file, before = net / "alpha.toml", {*net.rglob("*")}
     assert refused("aggregator", command, "--config", file, *MORE.get(command, ())) == (
         f"{file}: [node] role is oracle, not aggregator: name another file"
     )
-    assert not (net / "data").exists()
+    assert {*net.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
