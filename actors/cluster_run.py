@@ -39,6 +39,8 @@ from actors.until_stopped import until_stopped
 from protocol.errors import ConfigError
 from protocol.settlement.terms import settlement_template
 
+KNOCK_S: Final = 0.5
+"""Between two looks whether there is a head: less than a new one takes to start."""
 LOST_S: Final = 45.0
 """With a head that is silent; Ray ends this process after 60 s."""
 FOR_EVER_S: Final = 1e6
@@ -279,8 +281,8 @@ class Supervisor:
 
     async def _watch_cluster(self) -> None:
         """Look at the nodes, for as long as there is a head. Ray ends a process whose question
-        reaches another head than the one it joined: so the head's port is tried first, and soon
-        after it has closed, before there can be another head, this process begins anew."""
+        reaches another head than the one it joined: so the head's port is tried first, and as soon
+        as it is closed, before there can be another head, this process begins anew."""
         beat_s, patience_s = self.config.patience.beat_s, self._patience_s
         head, lost_s, looking = self._look.head, None, None
         while True:
@@ -296,9 +298,11 @@ class Supervisor:
             else:
                 lost_s = lost_s or time.monotonic()
                 self.say(lost=f"{self.config.address}: the head does not answer")
+                if is_open is False:
+                    self._begin_anew("the head is gone")
                 if time.monotonic() - lost_s > (LOST_S if is_open else patience_s):
                     self._begin_anew("the head is lost")
-            await asyncio.sleep(beat_s)
+            await asyncio.sleep(min(beat_s, KNOCK_S))
 
     def _begin_anew(self, why: str) -> None:
         """This process, without what Ray remembers of a cluster that is gone."""

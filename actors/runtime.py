@@ -123,13 +123,16 @@ def show_token(token: Path) -> None:
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
 
 
-def answers(address: str) -> bool:
-    """Whether anything listens at ``address``. ConfigError unless that is HOST:PORT."""
+def answers(address: str) -> bool | None:
+    """Whether anything listens at ``address``; None if nobody says so: its machine is off, or out
+    of reach. ConfigError unless that is HOST:PORT."""
     head = parse_address("address", address)
     try:
         socket.create_connection((head.host, head.port), KNOCK_S).close()
-    except (OSError, OverflowError, UnicodeError):  # the last of a name that is none
+    except ConnectionRefusedError:
         return False
+    except (OSError, OverflowError, UnicodeError):  # the last of a name that is none
+        return None
     return True
 
 
