@@ -38,6 +38,8 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
             made = Machines(net, hosts)
             made.spread(ports)
             made.start()
+            for name in net.names:
+                net.until_certified(name)
             yield made
         finally:
             net.end()
