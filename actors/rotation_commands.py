@@ -8,7 +8,6 @@ install    that file beside network.toml, where running nodes see it
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from actors.epochs import (
     load_rotation,
     require_alike,
 )
-from actors.files import sync_folder, write_all
+from actors.files import write_whole
 from actors.network import AGGREGATOR_NAME, Network, decode, load_network
 from actors.network_files import table
 from actors.operator import is_operator, load_operator
@@ -269,16 +268,8 @@ def _when(interval_ms: int, round_id: int) -> str:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    draft = path.with_name(path.name + ".new")
     try:
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            write_all(fd, data)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        draft.replace(path)
-        sync_folder(path.parent)
+        write_whole(path, data, 0o644)  # nothing in it is secret
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
 
